@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+/* The largest class below the large objects, freed twice. */
+/* expect: ^heaparena: double free of 0x[0-9a-f]+: object [0-9]+ of span 0x[0-9a-f]+ \(32768 bytes x [0-9]+, node [0-9]+\)$ */
+#include "misuse.h"
+
+int main(void)
+{
+	void *p = do_malloc(32768);
+
+	do_free(p);
+	do_free(p);
+	return 0;
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+/* malloc(0) is an object like any other: freed twice. */
+/* expect: ^heaparena: double free of 0x[0-9a-f]+: object [0-9]+ of span 0x[0-9a-f]+ \([0-9]+ bytes x [0-9]+, node [0-9]+\)$ */
+#include "misuse.h"
+
+int main(void)
+{
+	void *p = do_malloc(0);
+
+	do_free(p);
+	do_free(p);
+	return 0;
+}

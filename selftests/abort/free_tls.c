@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+/* A thread-local variable. */
+/* expect: ^heaparena: invalid free of 0x[0-9a-f]+: not allocated by heaparena$ */
+#include "misuse.h"
+
+int main(void)
+{
+	static __thread long array[8] __attribute__((__aligned__(16)));
+
+	do_free(array);
+	return 0;
+}

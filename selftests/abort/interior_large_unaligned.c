@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+/* One byte into a large object. */
+/* expect: ^heaparena: invalid free of 0x[0-9a-f]+: 1 bytes inside object [0-9]+ of span 0x[0-9a-f]+ \([0-9]+ bytes x [0-9]+, node [0-9]+\)$ */
+#include "misuse.h"
+
+int main(void)
+{
+	char *p = do_malloc(1 << 20);
+
+	do_free(p + 1);
+	return 0;
+}

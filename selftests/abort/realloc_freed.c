@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+/* realloc of an object that is free. */
+/* expect: ^heaparena: realloc of freed 0x[0-9a-f]+: object [0-9]+ of span 0x[0-9a-f]+ \(64 bytes x [0-9]+, node [0-9]+\)$ */
+#include "misuse.h"
+
+int main(void)
+{
+	void *p = do_malloc(64);
+
+	do_free(p);
+	(void)do_realloc(p, 128);
+	return 0;
+}
