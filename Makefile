@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+#
+# The only make logic. Kbuild files state facts; this file acts on them: one
+# non-recursive graph, so that -j is honest. `make help` lists the targets.
+#
+#   obj-y     objects of the library, and folders (ending in /) of them
+#   dir-y     folders that hold other facts
+#   host-y    programs of the build; prog-y those of the user; bench-y, too
+#   fake-y    objects that replace the floor under the unit tests
+#   unit-y stress-y conform-y rseq-y abort-y    test programs
+#   apps-y golden-y                             test scripts
+#   X-objs := a.o b.o       what program X is linked from, where not just X.o
+#   CFLAGS_x.o LDLIBS_X     flags of one object, libraries of one program
+#
+# A fact ending in -1 counts as -y: obj-$(CONFIG_X) reads as in the kernel.
+# Flavours of object, one folder of $(O) each: c/ the library, with the names
+# malloc, free, ...; t/ the same code for tests, with ha_* names alone; u/ plain
+# programs; h/ programs of the build, for the machine that builds.
+
+MAKEFLAGS += -rR --no-print-directory
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+O	?= build
+V	?= 0
+PREFIX	?= /usr/local
+LIBDIR	?= $(PREFIX)/lib
+VERSION	:= 1.0.0
+
+ARCH	?= $(shell uname -m)
+SRCARCH	:= $(patsubst aarch64,arm64,$(ARCH))
+ifeq ($(wildcard arch/$(SRCARCH)/Kbuild),)
+$(error ARCH=$(ARCH): there is no arch/$(SRCARCH))
+endif
+ifneq ($(filter default undefined,$(origin CC)),)
+CC	:= $(CROSS_COMPILE)gcc
+endif
+ifneq ($(filter default undefined,$(origin CXX)),)
+CXX	:= $(CROSS_COMPILE)g++
+endif
+HOSTCC	?= gcc
+# The cross prefix names Debian's library folder: aarch64-linux-gnu-.
+PKGCONF	:= $(if $(CROSS_COMPILE),PKG_CONFIG_LIBDIR=/usr/lib/$(patsubst %-,%,$(CROSS_COMPILE))/pkgconfig )pkg-config
+
+# ---- flags ------------------------------------------------------------------
+
+configs	  := $(sort $(filter-out CONFIG_WERROR,$(filter CONFIG_%,$(.VARIABLES))))
+sanflags  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+warnings  := -Wall -Wextra -Wno-unused-parameter $(if $(filter 1 y,$(CONFIG_WERROR)),-Werror)
+cppflags  := -D_GNU_SOURCE -DHEAPARENA_VERSION='"$(VERSION)"' -I include -MMD -MP \
+	     $(foreach c,$(configs),$(if $(filter 1 y,$($(c))),-D$(c)=1))
+libflags  := -std=gnu11 -O2 -g $(warnings) -Wmissing-prototypes -Wstrict-prototypes \
+	     -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-semantic-interposition \
+	     -fno-strict-aliasing -fno-stack-protector -I arch/$(SRCARCH)/include \
+	     -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
+testflags := $(libflags) $(sanflags) -DCONFIG_FAULT_INJECTION=1 -I lib -I selftests -I .
+userflags := -O2 -g $(warnings) -pthread -fno-builtin
+hostflags := -std=gnu11 -O2 $(warnings)
+abortflags := -O0 -Wno-use-after-free -Wno-free-nonheap-object
+# A sanitizer brings its own malloc: programs reach the library by its ha_* names.
+ifneq ($(SANITIZE),)
+userflags += $(sanflags) -include selftests/stress/ha_malloc.h
+endif
+# Asked at the time of use: the first `make check` installs pkg-config.
+LIBS	= $(shell $(PKGCONF) --libs numa liburcu-bp) -lpthread -ldl
+CHECK	= $(shell $(PKGCONF) --libs check)
+
+# ---- the walk ---------------------------------------------------------------
+
+define nl
+
+
+endef
+facts := obj dir host prog bench fake unit stress conform rseq abort apps golden
+
+# walk(folder): take its facts, then those of the folders it names. The folder is
+# "" or ends in /; one that is absent has no facts.
+define walk
+$(foreach f,$(facts),$(f)-y :=$(nl)$(f)-1 :=$(nl))
+-include $(1)Kbuild
+$(foreach f,$(facts),all-$(f) += $$(addprefix $(1),$$(filter-out %/,$$($(f)-y) $$($(f)-1)))$(nl))
+$$(foreach d,$$(filter %/,$$(obj-y) $$(obj-1) $$(dir-y) $$(dir-1)),$$(eval $$(call walk,$(1)$$(d))))
+endef
+$(foreach f,$(facts),$(eval all-$(f) :=))
+$(eval $(call walk,))
+
+# objs(flavour,program): the objects of a program, X-objs read beside its Kbuild
+objs	 = $(addprefix $(O)/$(1)/,$(patsubst $(CURDIR)/%,%,$(abspath \
+	   $(addprefix $(dir $(2)),$(or $($(notdir $(2))-objs),$(notdir $(2)).o)))))
+core	 := $(addprefix $(O)/c/,$(all-obj))
+tcore	 := $(addprefix $(O)/t/,$(all-obj))
+fakes	 := $(addprefix $(O)/t/,$(all-fake))
+public	 := $(all-stress) $(all-conform) $(all-rseq) $(all-abort)
+tests	 := $(addprefix $(O)/,$(all-unit) $(public))
+benches	 := $(addprefix $(O)/,$(all-bench))
+progs	 := $(addprefix $(O)/,$(notdir $(all-prog)))
+mksize	 := $(O)/h/mksizeclasses
+
+# Objects depend on the flags they were built with, wherever those came from.
+flagtext := $(CC) $(cppflags) $(testflags) $(userflags) $(foreach v,$(sort \
+	    $(filter CFLAGS_% LDLIBS_%,$(.VARIABLES))),$(v)=$($(v)))
+ifneq ($(filter-out help clean deps,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(file <$(O)/.flags),$(flagtext))
+$(shell mkdir -p $(O))
+$(file >$(O)/.flags,$(flagtext))
+endif
+endif
+
+# ---- rules ------------------------------------------------------------------
+
+Q	:= $(if $(filter 1,$(V)),,@)
+say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%=%)))
+cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
+
+.PHONY: all libs tests benches check demo bench install clean help deps \
+	sizeclasses sizecheck headercheck layercheck
+all: libs $(progs)
+libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
+tests: $(tests) $(O)/tests.list
+benches: $(benches)
+
+$(O)/c/%.o: %.c $(O)/.flags
+	$(call say,CC,$<)
+	$(Q)$(CC) $(call cflags,$(libflags) -DCONFIG_INTERPOSE=1) -c -o $@ $<
+$(O)/c/%.o: %.S $(O)/.flags
+	$(call say,AS,$<)
+	$(Q)$(CC) $(call cflags,$(libflags) -DCONFIG_INTERPOSE=1) -c -o $@ $<
+$(O)/t/%.o: %.c $(O)/.flags
+	$(call say,CC[T],$<)
+	$(Q)$(CC) $(call cflags,$(testflags)) -c -o $@ $<
+$(O)/t/%.o: %.S $(O)/.flags
+	$(call say,AS[T],$<)
+	$(Q)$(CC) $(call cflags,$(testflags)) -c -o $@ $<
+$(O)/u/%.o: %.c $(O)/.flags
+	$(call say,CC[U],$<)
+	$(Q)$(CC) -std=gnu11 $(call cflags,$(userflags)) -c -o $@ $<
+$(O)/u/%.o: %.cc $(O)/.flags
+	$(call say,CXX[U],$<)
+	$(Q)$(CXX) -std=gnu++17 $(call cflags,$(userflags)) -c -o $@ $<
+$(O)/h/%.o: %.c $(O)/.flags
+	$(call say,HOSTCC,$<)
+	$(Q)$(HOSTCC) $(call cflags,$(hostflags)) -c -o $@ $<
+
+$(O)/libheaparena.so.1: $(core) lib/heaparena.map
+	$(call say,LD)
+	$(Q)$(CC) -shared -o $@ $(core) -Wl,-soname,$(@F) -Wl,--version-script=lib/heaparena.map \
+		-Wl,-z,relro,-z,now,-z,defs -Wl,--as-needed $(LIBS)
+$(O)/libheaparena.so: $(O)/libheaparena.so.1
+	$(call say,LN)
+	$(Q)ln -sf $(<F) $@
+# One object, its inner names made local: a static link takes the whole allocator
+# or nothing of it, and meets no name but the public ones.
+$(O)/c/heaparena.o: $(core)
+	$(call say,LD)
+	$(Q)$(CROSS_COMPILE)ld -r -o $@ $(core) && $(CROSS_COMPILE)objcopy --localize-hidden $@
+$(O)/libheaparena.a: $(O)/c/heaparena.o
+$(O)/libheaparena-test.a: $(tcore)
+$(O)/libheaparena.a $(O)/libheaparena-test.a:
+	$(call say,AR)
+	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $^
+
+# Programs, by what stands under them: the test build of the library, or nothing.
+define link
+$(1): $(2)
+	$$(call say,LD)
+	$(Q)$(3) -o $$@ $(2) $(4) $$(LDLIBS_$$(@F))
+endef
+testlib := $(O)/libheaparena-test.a
+userlib := $(if $(SANITIZE),$(testlib))
+$(foreach p,$(all-unit),$(eval $(call link,$(O)/$(p),$(call objs,t,$(p)) $(fakes) $(testlib),\
+	$(CC) $(sanflags),$$(CHECK) $$(LIBS))))
+$(foreach p,$(public) $(all-bench),$(eval $(call link,$(O)/$(p),$(call objs,u,$(p)) $(userlib),\
+	$(CC) $(sanflags) -pthread,-lm $(if $(SANITIZE),$$(LIBS)) -ldl)))
+$(foreach p,$(all-prog),$(eval $(call link,$(O)/$(notdir $(p)),$(call objs,u,$(p)),$(CC) -pthread,)))
+$(foreach p,$(all-host),$(eval $(call link,$(O)/h/$(notdir $(p)),$(call objs,h,$(p)),$(HOSTCC),)))
+$(foreach p,$(all-abort),$(eval $(call objs,u,$(p)): userflags += $(abortflags)))
+
+$(O)/tests.list: $(O)/.flags
+	$(Q)printf '%s\n' $(all-unit) $(public) $(all-apps) $(all-golden) >$@
+
+# ---- targets ----------------------------------------------------------------
+
+run	 = HA_BUILD=$(abspath $(O)) HA_LIB=$(abspath $(O))/libheaparena.so.1 MAKE="$(MAKE)"
+remake	 = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc))
+
+#: all          the libraries and the ha command (default)
+#: check        install what is missing, build, run every test
+check:
+	@tools/scripts/deps build run apps peers arm64
+	@$(remake) all tests benches sizecheck headercheck layercheck
+	@$(run) tools/scripts/run-tests $(TESTS)
+#: demo         redis with and without the library, side by side
+demo:
+	@tools/scripts/deps build run
+	@$(remake) all
+	@$(run) tools/scripts/demo
+#: bench        this library and its peers in alternation (BENCHFLAGS=--quick)
+bench:
+	@tools/scripts/deps build run peers
+	@$(remake) all benches
+	@$(run) tools/bench/run $(BENCHFLAGS)
+#: deps         install what building needs
+deps:
+	@tools/scripts/deps build
+#: tests        build the test programs; TESTS=PATTERN picks them in check
+#: sizeclasses  write lib/sizeclasses.[ch] anew from tools/mksizeclasses
+sizeclasses: $(mksize)
+	$(mksize) --header >lib/sizeclasses.h
+	$(mksize) --source >lib/sizeclasses.c
+sizecheck: $(mksize)
+	@$(mksize) --header | cmp - lib/sizeclasses.h
+	@$(mksize) --source | cmp - lib/sizeclasses.c
+#: headercheck  compile every header alone
+headercheck: $(O)/.flags
+	@CC="$(CC)" SRCARCH=$(SRCARCH) tools/scripts/headercheck
+#: layercheck   hold the includes of lib/ against the table in lib/README.md
+layercheck:
+	@tools/scripts/layercheck
+#: install      DESTDIR= PREFIX= LIBDIR= apply
+install: all
+	install -d $(addprefix $(DESTDIR),$(LIBDIR)/pkgconfig $(PREFIX)/bin $(PREFIX)/include/heaparena)
+	install -m 755 $(O)/libheaparena.so.1 $(DESTDIR)$(LIBDIR)
+	ln -sf libheaparena.so.1 $(DESTDIR)$(LIBDIR)/libheaparena.so
+	install -m 644 $(O)/libheaparena.a $(DESTDIR)$(LIBDIR)
+	install -m 644 include/heaparena/*.h $(DESTDIR)$(PREFIX)/include/heaparena
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
+		heaparena.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/heaparena.pc
+	$(if $(progs),install -m 755 $(progs) $(DESTDIR)$(PREFIX)/bin)
+	$(foreach m,$(wildcard tools/man/*.[1-8]),install -D -m 644 $(m) \
+		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
+#: clean        remove the output folder
+clean:
+	rm -rf $(O)
+
+help:
+	@sed -n 's/^#: /  /p' Makefile
+	@echo
+	@echo '  O=DIR output folder; V=1 whole commands; ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-'
+	@echo '  CONFIG_DEBUG=1 assertions; CONFIG_WERROR=1; SANITIZE=address,undefined or thread'
+	@echo '  (tests only). Give each of these combinations an O= of its own.'
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
