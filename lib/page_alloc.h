@@ -33,6 +33,8 @@ struct page_alloc {
 	size_t nr_pages;		/* (l) grown pages */
 	size_t nr_free;			/* (l) of these, free (page_cache counts as used) */
 	size_t nr_scav;			/* (l) of the free ones, given back */
+	uint64_t *root_map;		/* (l) bit per root entry that is not 0 */
+	size_t nr_steps;		/* (l) summaries read by searches, ever */
 };
 
 /* 0 or -ENOMEM. */
@@ -58,7 +60,7 @@ bool page_alloc_alloc_at(struct page_alloc *pa, uintptr_t base, size_t nr,
 /* Give pages back; @scav: their memory has been returned to the kernel. */
 void page_alloc_free(struct page_alloc *pa, uintptr_t base, size_t nr, bool scav);
 
-/* Is [base, base+nr) grown and wholly in use / how much of it is free. */
+/* How many pages of [base, base + nr pages) are free; a hole counts as none. */
 size_t page_alloc_count_free(const struct page_alloc *pa, uintptr_t base, size_t nr);
 
 /*
@@ -70,6 +72,13 @@ size_t page_alloc_count_free(const struct page_alloc *pa, uintptr_t base, size_t
  */
 uintptr_t page_alloc_take_unscav(struct page_alloc *pa, uintptr_t limit,
 				 size_t min_pages, size_t max_pages, size_t *nr);
+
+/*
+ * Give back the pages of the 64-page aligned window @base whose bit is set in
+ * @free; those in @scav as well had been returned to the kernel.
+ */
+void page_alloc_free_window(struct page_alloc *pa, uintptr_t base, uint64_t free,
+			    uint64_t scav);
 
 /*
  * Take what is free in the first 64-page window at the search address into @c

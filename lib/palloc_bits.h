@@ -14,6 +14,8 @@
 #ifndef _LIB_PALLOC_BITS_H
 #define _LIB_PALLOC_BITS_H
 
+#include <util/bitops.h>
+
 #include "page.h"
 
 #define PALLOC_WORDS		(CHUNK_PAGES / 64)
@@ -27,10 +29,58 @@ struct palloc_data {
 
 typedef struct { uint64_t v; } palloc_sum;
 
-palloc_sum palloc_sum_pack(unsigned int start, unsigned int max, unsigned int end);
-unsigned int palloc_sum_start(palloc_sum s);
-unsigned int palloc_sum_max(palloc_sum s);
-unsigned int palloc_sum_end(palloc_sum s);
+#define PALLOC_SUM_MASK		(PALLOC_MAX_PAGES - 1)
+#define PALLOC_SUM_ALL		(1ULL << 63)
+
+static_assert(3 * PALLOC_SUM_BITS == 63, "three counts and the all-free bit");
+
+/* Only start == max == end == 2^21 overflows the fields: it has its own bit. */
+static inline palloc_sum palloc_sum_pack(unsigned int start, unsigned int max,
+					 unsigned int end)
+{
+	if (max == PALLOC_MAX_PAGES)
+		return (palloc_sum){ PALLOC_SUM_ALL };
+	return (palloc_sum){ (uint64_t)start |
+			     (uint64_t)max << PALLOC_SUM_BITS |
+			     (uint64_t)end << (2 * PALLOC_SUM_BITS) };
+}
+
+static inline unsigned int palloc_sum_start(palloc_sum s)
+{
+	if (s.v & PALLOC_SUM_ALL)
+		return PALLOC_MAX_PAGES;
+	return s.v & PALLOC_SUM_MASK;
+}
+
+static inline unsigned int palloc_sum_max(palloc_sum s)
+{
+	if (s.v & PALLOC_SUM_ALL)
+		return PALLOC_MAX_PAGES;
+	return s.v >> PALLOC_SUM_BITS & PALLOC_SUM_MASK;
+}
+
+static inline unsigned int palloc_sum_end(palloc_sum s)
+{
+	if (s.v & PALLOC_SUM_ALL)
+		return PALLOC_MAX_PAGES;
+	return s.v >> (2 * PALLOC_SUM_BITS) & PALLOC_SUM_MASK;
+}
+
+/*
+ * Bit i of the result: bits [i, i + nr) of @x are all set, for nr in 1..64.
+ * The proven length doubles at each step, so it takes at most six.
+ */
+static inline uint64_t palloc_word_runs(uint64_t x, unsigned int nr)
+{
+	unsigned int have = 1, step;
+
+	while (have < nr && x) {
+		step = have < nr - have ? have : nr - have;
+		x &= x >> step;
+		have += step;
+	}
+	return x;
+}
 
 /* Summary of @nr sibling summaries, each covering 1 << @log_pages pages. */
 palloc_sum palloc_sum_merge(const palloc_sum *sums, unsigned int nr,
