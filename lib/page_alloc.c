@@ -41,7 +41,6 @@
 #include <string.h>
 
 #include "page_alloc.h"
-#include "page_cache.h"
 
 #define FANOUT_SHIFT		3
 #define FANOUT			(1U << FANOUT_SHIFT)
@@ -600,7 +599,7 @@ bool page_alloc_to_cache(struct page_alloc *pa, struct page_cache *c)
 	uintptr_t addr, first;
 	unsigned int w;
 
-	VM_BUG_ON(!page_cache_empty(c));
+	VM_BUG_ON(c->free);
 	addr = find(pa, 1, pa->search_addr, &first);
 	if (!addr)
 		return false;

@@ -9,7 +9,6 @@
 
 #include "palloc_bits.h"
 
-struct page_cache;
 struct palloc_region;
 
 /* One root entry covers 16 GiB. */
@@ -21,6 +20,15 @@ struct palloc_region;
  * becomes resident as it is touched.  NULL when there is none.
  */
 typedef void *(*page_alloc_meta_fn)(void *arg, size_t size);
+
+/* A window of pages lent to one CPU slot: page_cache.h has the picture. */
+#define PAGE_CACHE_PAGES	64
+
+struct page_cache {
+	uintptr_t base;
+	uint64_t free;
+	uint64_t scav;
+};
 
 struct page_alloc {
 	palloc_sum *root;		/* (c) PALLOC_ROOT_ENTRIES summaries */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A window of 64 pages owned by one CPU slot, so that most small spans need no
- * heap lock.  Plain data: the owner serialises.
+ * heap lock.  Plain data: the owner serialises.  struct page_cache is defined
+ * where it is filled, in page_alloc.h:
  *
  *	base              64-page aligned address, 0 when empty
  *	free   bit i set: page i is in the window and free
@@ -14,14 +15,6 @@
 #define _LIB_PAGE_CACHE_H
 
 #include "page_alloc.h"
-
-#define PAGE_CACHE_PAGES	64
-
-struct page_cache {
-	uintptr_t base;
-	uint64_t free;
-	uint64_t scav;
-};
 
 static inline bool page_cache_empty(const struct page_cache *c)
 {
