@@ -5,7 +5,7 @@
 #
 #   obj-y     objects of the library, and folders (ending in /) of them
 #   dir-y     folders that hold other facts
-#   host-y    programs of the build; prog-y those of the user; bench-y, too
+#   host-y    programs of the build; prog-y those of the user
 #   fake-y    objects that replace the floor under the unit tests
 #   unit-y stress-y conform-y rseq-y abort-y    test programs
 #   apps-y golden-y                             test scripts
@@ -46,7 +46,8 @@ PKGCONF	:= $(if $(CROSS_COMPILE),PKG_CONFIG_LIBDIR=/usr/lib/$(patsubst %-,%,$(CR
 # ---- flags ------------------------------------------------------------------
 
 configs	  := $(sort $(filter-out CONFIG_WERROR,$(filter CONFIG_%,$(.VARIABLES))))
-sanflags  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+sanflags  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
+	     -fno-omit-frame-pointer)
 warnings  := -Wall -Wextra -Wno-unused-parameter $(if $(filter 1 y,$(CONFIG_WERROR)),-Werror)
 cppflags  := -D_GNU_SOURCE -DHEAPARENA_VERSION='"$(VERSION)"' -I include -MMD -MP \
 	     $(foreach c,$(configs),$(if $(filter 1 y,$($(c))),-D$(c)=1))
@@ -72,7 +73,7 @@ define nl
 
 
 endef
-facts := obj dir host prog bench fake unit stress conform rseq abort apps golden
+facts := obj dir host prog fake unit stress conform rseq abort apps golden
 
 # walk(folder): take its facts, then those of the folders it names. The folder is
 # "" or ends in /; one that is absent has no facts.
@@ -92,8 +93,6 @@ core	 := $(addprefix $(O)/c/,$(all-obj))
 tcore	 := $(addprefix $(O)/t/,$(all-obj))
 fakes	 := $(addprefix $(O)/t/,$(all-fake))
 public	 := $(all-stress) $(all-conform) $(all-rseq) $(all-abort)
-tests	 := $(addprefix $(O)/,$(all-unit) $(public))
-benches	 := $(addprefix $(O)/,$(all-bench))
 progs	 := $(addprefix $(O)/,$(notdir $(all-prog)))
 mksize	 := $(O)/h/mksizeclasses
 
@@ -113,12 +112,13 @@ Q	:= $(if $(filter 1,$(V)),,@)
 say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%=%)))
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
-.PHONY: all libs tests benches check demo bench install clean help deps \
-	sizeclasses sizecheck headercheck layercheck
+kinds	:= unit stress conform rseq abort apps golden
+.PHONY: all libs tests check demo bench install clean help deps sizeclasses sizecheck \
+	headercheck layercheck $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
-tests: $(tests) $(O)/tests.list
-benches: $(benches)
+tests: $(kinds:%=tests-%)
+$(foreach k,$(kinds),$(eval tests-$(k): $(O)/tests.list $(addprefix $(O)/,$(filter-out %.sh,$(all-$(k))))))
 
 $(O)/c/%.o: %.c $(O)/.flags
 	$(call say,CC,$<)
@@ -170,7 +170,7 @@ testlib := $(O)/libheaparena-test.a
 userlib := $(if $(SANITIZE),$(testlib))
 $(foreach p,$(all-unit),$(eval $(call link,$(O)/$(p),$(call objs,t,$(p)) $(fakes) $(testlib),\
 	$(CC) $(sanflags),$$(CHECK) $$(LIBS))))
-$(foreach p,$(public) $(all-bench),$(eval $(call link,$(O)/$(p),$(call objs,u,$(p)) $(userlib),\
+$(foreach p,$(public),$(eval $(call link,$(O)/$(p),$(call objs,u,$(p)) $(userlib),\
 	$(CC) $(sanflags) -pthread,-lm $(if $(SANITIZE),$$(LIBS)) -ldl)))
 $(foreach p,$(all-prog),$(eval $(call link,$(O)/$(notdir $(p)),$(call objs,u,$(p)),$(CC) -pthread,)))
 $(foreach p,$(all-host),$(eval $(call link,$(O)/h/$(notdir $(p)),$(call objs,h,$(p)),$(HOSTCC),)))
@@ -188,7 +188,6 @@ remake	 = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc))
 #: check        install what is missing, build, run every test
 check:
 	@tools/scripts/deps build run apps peers arm64
-	@$(remake) all tests benches sizecheck headercheck layercheck
 	@$(run) tools/scripts/run-tests $(TESTS)
 #: demo         redis with and without the library, side by side
 demo:
@@ -198,12 +197,12 @@ demo:
 #: bench        this library and its peers in alternation (BENCHFLAGS=--quick)
 bench:
 	@tools/scripts/deps build run peers
-	@$(remake) all benches
-	@$(run) tools/bench/run $(BENCHFLAGS)
+	@$(remake) all
+	@tools/bench/run --build $(O) $(BENCHFLAGS)
 #: deps         install what building needs
 deps:
 	@tools/scripts/deps build
-#: tests        build the test programs; TESTS=PATTERN picks them in check
+#: tests        build the test programs; in check, TESTS='unit/*' picks some
 #: sizeclasses  write lib/sizeclasses.[ch] anew from tools/mksizeclasses
 sizeclasses: $(mksize)
 	$(mksize) --header >lib/sizeclasses.h
@@ -213,7 +212,7 @@ sizecheck: $(mksize)
 	@$(mksize) --source | cmp - lib/sizeclasses.c
 #: headercheck  compile every header alone
 headercheck: $(O)/.flags
-	@CC="$(CC)" SRCARCH=$(SRCARCH) tools/scripts/headercheck
+	@CC="$(CC)" CXX="$(CXX)" SRCARCH=$(SRCARCH) tools/scripts/headercheck
 #: layercheck   hold the includes of lib/ against the table in lib/README.md
 layercheck:
 	@tools/scripts/layercheck
@@ -240,4 +239,4 @@ help:
 	@echo '  CONFIG_DEBUG=1 assertions; CONFIG_WERROR=1; SANITIZE=address,undefined or thread'
 	@echo '  (tests only). Give each of these combinations an O= of its own.'
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O)/c $(O)/t $(O)/u $(O)/h -name '*.d' 2>/dev/null)
