@@ -10,6 +10,5 @@ static __attribute__((__constructor__(101))) void first(void)
 
 int main(void)
 {
-	return 3;
 	return 0;
 }

@@ -60,7 +60,7 @@
  * that is wrong on purpose.
  */
 #define HIDE(x) ({						\
-	__typeof__(x) __hidden = (x);				\
+	__typeof__((void)0, (x)) __hidden = (x);		\
 	__asm__ volatile("" : "+r"(__hidden) : : "memory");	\
 	__hidden;						\
 })

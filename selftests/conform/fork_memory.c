@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A child is one thread on one CPU, with the caches of all CPUs in its copy
+ * of the heap. What lies in the others' caches must come within its reach:
+ * a chain of generations, each of which frees on every CPU and forks, would
+ * lose one cache full after another and grow without end.
+ */
+#include "conform.h"
+#include <sched.h>
+
+#define GENERATIONS	150
+#define NR		2000
+#define SIZE		1024
+
+struct sample {
+	long first_kb, last_kb;
+	int generations, status;
+};
+
+static void *all[NR];
+
+static void *free_part(void *arg)
+{
+	cpu_set_t one;
+	int cpu = (uintptr_t)arg;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	for (unsigned int i = cpu % 2; i < NR; i += 2) {
+		free(all[i]);
+		all[i] = NULL;
+	}
+	return NULL;
+}
+
+/* Allocate the working set, and free it from two CPUs: both caches fill. */
+static bool generation(int cpu0, int cpu1)
+{
+	pthread_t t;
+	int ret;
+
+	for (unsigned int i = 0; i < NR; i++) {
+		all[i] = HIDE(malloc(SIZE));
+		if (!all[i])
+			return false;
+		memset(all[i], 1, SIZE);
+	}
+	ret = pthread_create(&t, NULL, free_part, (void *)(uintptr_t)cpu1);
+	if (ret)
+		return false;
+	pthread_join(t, NULL);
+	free_part((void *)(uintptr_t)cpu0);
+	for (unsigned int i = 0; i < NR; i++)
+		free(all[i]);
+	return true;
+}
+
+static long anonymous_kb(void)
+{
+	static char buf[4096];
+	int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+	char *p;
+
+	if (fd >= 0)
+		close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	p = strstr(buf, "\nAnonymous:");
+	return p ? strtol(p + 11, NULL, 10) : tap_status_kb("RssAnon");
+}
+
+/* Each process is the parent of the next and waits for it. */
+static void chain(struct sample *s, int cpu0, int cpu1)
+{
+	for (int depth = 0; depth < GENERATIONS; depth++) {
+		int status;
+		pid_t pid;
+
+		alarm(100);
+		if (!generation(cpu0, cpu1))
+			_exit(1);
+		s->last_kb = anonymous_kb();
+		if (depth == 4)
+			s->first_kb = s->last_kb;
+		s->generations = depth + 1;
+		if (depth + 1 == GENERATIONS)
+			break;
+		pid = fork();
+		if (pid < 0)
+			_exit(2);
+		if (!pid)
+			continue;
+		if (waitpid(pid, &status, 0) != pid || status)
+			_exit(3);
+		break;
+	}
+	_exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	struct sample *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int cpu0 = -1, cpu1 = -1, status;
+	cpu_set_t set;
+	pid_t pid;
+
+	tap_init(argc, argv);
+	sched_getaffinity(0, sizeof(set), &set);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (CPU_ISSET(cpu, &set) && cpu0 < 0 && cpu % 2 == 0)
+			cpu0 = cpu;
+		else if (CPU_ISSET(cpu, &set) && cpu1 < 0 && cpu % 2 == 1)
+			cpu1 = cpu;
+	}
+	if (cpu0 < 0 || cpu1 < 0)
+		tap_skip_all("needs an even and an odd CPU");
+	pid = fork();
+	if (!pid)
+		chain(s, cpu0, cpu1);
+	waitpid(pid, &status, 0);
+	ok(!status && s->generations == GENERATIONS, "%d generations (status 0x%x)",
+	   s->generations, status);
+	ok(s->last_kb - s->first_kb < 1536,
+	   "from generation 5 to %d the heap grows by %ld KiB (%ld -> %ld)", GENERATIONS,
+	   s->last_kb - s->first_kb, s->first_kb, s->last_kb);
+	return tap_done();
+}
