@@ -14,7 +14,7 @@
  * high end are (palloc_bits.h).  Eight summaries are one cache line: a search
  * reads a line a level.  A region is 550 KiB of address space of which only what
  * is written becomes resident; the upper levels come first and touch each other,
- * so an arena of 64 MiB costs five kernel pages in all, root included.
+ * so an arena of 64 MiB costs five or six pages of 4 KiB in all, root included.
  *
  * Invariants
  *   1. Every summary is the merge of those below it; root_map has a bit for
@@ -47,7 +47,6 @@
 #define LEAF_LEVEL		4
 #define REGION_SIZE		(1UL << PALLOC_REGION_SHIFT)
 #define REGION_CHUNKS		(1U << (PALLOC_REGION_SHIFT - CHUNK_SHIFT))
-#define REGION_SUMS		(8 + 64 + 512 + 4096)
 #define ROOT_MAP_WORDS		(PALLOC_ROOT_ENTRIES / BITS_PER_WORD)
 #define ADDR_LIMIT		(1UL << VM_ADDR_BITS)
 
@@ -62,22 +61,33 @@ static_assert(PALLOC_REGION_SHIFT - HA_PAGE_SHIFT == PALLOC_SUM_BITS,
  */
 #define ALIGN_TRIES		32
 
-/* Zero when new.  See the picture above; @sums holds levels 1 to 4 in order. */
+/*
+ * Zero when new.  The alignments keep what one arena writes, in leaf[] as in
+ * chunks[], inside one kernel page.
+ */
 struct palloc_region {
 	uint64_t unscav[REGION_CHUNKS / BITS_PER_WORD];
-	palloc_sum sums[REGION_SUMS];
-	struct palloc_data chunks[REGION_CHUNKS] __aligned(128);
+	palloc_sum level1[8];
+	palloc_sum level2[64];
+	palloc_sum level3[512];
+	palloc_sum leaf[REGION_CHUNKS] __aligned(128);
+	struct palloc_data chunks[REGION_CHUNKS] __aligned(4096);
 };
 
-static const unsigned int level_first[LEAF_LEVEL + 1] = { 0, 0, 8, 72, 584 };
-
 static_assert(sizeof(struct palloc_data) == 128, "two cache lines a chunk");
-static_assert(offsetof(struct palloc_region, sums) % 64 == 0,
-	      "each block of siblings is one cache line");
+static_assert(offsetof(struct palloc_region, level1) % 64 == 0,
+	      "siblings are one cache line");
 
 static inline palloc_sum *level_sums(struct palloc_region *r, unsigned int level)
 {
-	return r->sums + level_first[level];
+	static const uint16_t offset[LEAF_LEVEL + 1] = {
+		[1] = offsetof(struct palloc_region, level1),
+		[2] = offsetof(struct palloc_region, level2),
+		[3] = offsetof(struct palloc_region, level3),
+		[4] = offsetof(struct palloc_region, leaf),
+	};
+
+	return (palloc_sum *)((char *)r + offset[level]);
 }
 
 /* log2 of the pages that one summary of @level covers. */
@@ -114,7 +124,7 @@ static inline uintptr_t sum_base(unsigned int ri, unsigned int level, unsigned i
 
 static inline palloc_sum *chunk_sum(struct palloc_region *r, unsigned int ci)
 {
-	return &level_sums(r, LEAF_LEVEL)[ci];
+	return &r->leaf[ci];
 }
 
 static inline struct palloc_data *chunk_of(const struct page_alloc *pa, uintptr_t addr)
@@ -128,21 +138,31 @@ static inline unsigned int chunk_part(uintptr_t addr, size_t nr)
 	return min_size(nr, CHUNK_PAGES - page_idx(addr));
 }
 
+/*
+ * The root's block: its map sits between the two arrays in one kernel page with
+ * the top of root[] and the bottom of regions[], so that an arena near either
+ * end of the address space (the hints are near the bottom, the kernel's own
+ * choice near the top) makes two pages resident.
+ *
+ *	| pad | root[] ...  | map | regions[] ...        |
+ *	                | kernel page |
+ */
 int page_alloc_init(struct page_alloc *pa, page_alloc_meta_fn fn, void *arg)
 {
 	size_t map_size = ROOT_MAP_WORDS * sizeof(uint64_t);
 	size_t root_size = PALLOC_ROOT_ENTRIES * sizeof(palloc_sum);
 	size_t regions_size = PALLOC_ROOT_ENTRIES * sizeof(struct palloc_region *);
+	size_t pad = (4096 - map_size) / 2;
 	char *meta;
 
 	memset(pa, 0, sizeof(*pa));
-	meta = fn(arg, align_up(map_size + root_size + regions_size, HA_PAGE_SIZE));
+	meta = fn(arg, align_up(pad + map_size + root_size + regions_size,
+				HA_PAGE_SIZE));
 	if (!meta)
 		return -ENOMEM;
-	/* The map first: with the arena hints' root entries it is one page. */
-	pa->root_map = (uint64_t *)meta;
-	pa->root = (palloc_sum *)(meta + map_size);
-	pa->regions = (struct palloc_region **)(meta + map_size + root_size);
+	pa->root = (palloc_sum *)(meta + pad);
+	pa->root_map = (uint64_t *)(meta + pad + root_size);
+	pa->regions = (struct palloc_region **)(meta + pad + root_size + map_size);
 	pa->meta_alloc = fn;
 	pa->meta_arg = arg;
 	pa->search_addr = ADDR_LIMIT;
