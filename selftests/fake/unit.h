@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the unit tests of the page layer share: the seed, random numbers, a
+ * check that is cheap enough for inner loops, and the end of main().
+ *
+ *   HA_SEED=N    repeat the run that printed "# HA_SEED=N"
+ *
+ * unit_seed() comes first in main(), before Check forks: every test then draws
+ * from a generator of its own, seeded by the run's seed and the test's number,
+ * so that the order and the choice of tests change nothing.
+ */
+#ifndef SELFTESTS_FAKE_UNIT_H
+#define SELFTESTS_FAKE_UNIT_H
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <util/compiler.h>
+
+/* Emulated and sanitized runs are twenty times slower than plain ones. */
+#define UNIT_TIMEOUT		240
+
+static uint64_t unit_run_seed;
+
+static inline void unit_seed(void)
+{
+	const char *env = getenv("HA_SEED");
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	unit_run_seed = env ? strtoull(env, NULL, 0) :
+			      (uint64_t)ts.tv_sec * 1000003 + ts.tv_nsec + getpid();
+	printf("# HA_SEED=%llu\n", (unsigned long long)unit_run_seed);
+	fflush(stdout);
+}
+
+/* splitmix64: any seed is a good one. */
+struct unit_rand {
+	uint64_t state;
+};
+
+static inline struct unit_rand unit_rand(unsigned int test)
+{
+	return (struct unit_rand){ unit_run_seed + test * 0x632be59bd9b4e019ULL };
+}
+
+static inline uint64_t rand_u64(struct unit_rand *r)
+{
+	uint64_t z = r->state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return z ^ z >> 31;
+}
+
+static inline uint64_t rand_below(struct unit_rand *r, uint64_t n)
+{
+	return rand_u64(r) % n;
+}
+
+/* 1 .. 2^max_shift, every order of magnitude as often. */
+static inline uint64_t rand_log(struct unit_rand *r, unsigned int max_shift)
+{
+	unsigned int shift = rand_below(r, max_shift);
+
+	return (1ULL << shift) + rand_below(r, 1ULL << shift);
+}
+
+/* ck_assert() writes to a file each time; this does so on failure only. */
+#define check(c)						\
+do {								\
+	if (unlikely(!(c)))					\
+		ck_abort_msg("%s", #c);				\
+} while (0)
+
+static inline int unit_run(Suite *suite)
+{
+	SRunner *sr = srunner_create(suite);
+	int failed;
+
+	srunner_set_tap(sr, "-");
+	srunner_run_all(sr, CK_SILENT);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#endif /* SELFTESTS_FAKE_UNIT_H */
