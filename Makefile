@@ -55,7 +55,7 @@ libflags  := -std=gnu11 -O2 -g $(warnings) -Wmissing-prototypes -Wstrict-prototy
 	     -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-semantic-interposition \
 	     -fno-strict-aliasing -fno-stack-protector -I arch/$(SRCARCH)/include \
 	     -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free
-testflags := $(libflags) $(sanflags) -DCONFIG_FAULT_INJECTION=1 -I lib -I selftests -I .
+testflags := $(libflags) $(sanflags) -DCONFIG_FAULT_INJECTION=1 -iquote lib -iquote selftests -iquote .
 userflags := -O2 -g $(warnings) -pthread -fno-builtin
 hostflags := -std=gnu11 -O2 $(warnings)
 abortflags := -O0 -Wno-use-after-free -Wno-free-nonheap-object
