@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * arm64: the critical sections of <asm-generic/rseq.h>.
+ *
+ * Shape of each: arm (store the descriptor's address into rseq_cs), label 1
+ * starts the section, label 2 ends it behind the commit, label 4 is where the
+ * kernel sends an interrupted thread; the word before it is the signature it
+ * checks.  The stack pointer never moves, so the unwind tables of the surrounding
+ * function hold at every instruction of a section.
+ *
+ * A commit is a plain store: a section only ever races with threads that ran or
+ * will run on the same id, and the kernel orders those by its context switch.
+ */
+#ifndef _ASM_RSEQ_H
+#define _ASM_RSEQ_H
+
+#include <asm-generic/rseq.h>
+
+/* brk #0x45E0 */
+#define RSEQ_SIGNATURE		0xd428bc00
+
+#ifndef RSEQ_INJECT
+#define RSEQ_INJECT(n)		/* test builds spin here to widen the races */
+#endif
+
+#define RSEQ_SECTION_BEGIN						\
+	".pushsection __rseq_cs, \"aw\"\n\t"				\
+	".balign 32\n"							\
+	"3:\n\t"							\
+	".long 0x0, 0x0\n\t"						\
+	".quad 1f, (2f - 1f), 4f\n\t"					\
+	".popsection\n\t"						\
+	"adrp %[h], 3b\n\t"						\
+	"add %[h], %[h], :lo12:3b\n\t"					\
+	"str %[h], [%[rs], #8]\n"					\
+	"1:\n\t"							\
+	RSEQ_INJECT(1)							\
+	"ldr %w[h], [%[rs], %[id_off]]\n\t"				\
+	"cmp %w[h], %[max]\n\t"						\
+	"b.hs %l[decline]\n\t"						\
+	"add %[h], %[refs], %[h], lsl #4\n\t"				\
+	RSEQ_INJECT(2)
+
+#define RSEQ_SECTION_END						\
+	"2:\n\t"							\
+	".pushsection .text.unlikely, \"ax\"\n\t"			\
+	"brk #0x45E0\n"							\
+	"4:\n\t"							\
+	"b %l[abort]\n\t"						\
+	".popsection\n\t"
+
+static __always_inline bool
+rseq_mag_pop(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+	     struct mag_slot *out)
+{
+	struct mag_hdr *h;
+	uint64_t top, base;
+	void *obj;
+	uint8_t *state;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"ldr %[h], [%[h]]\n\t"
+		"add %[h], %[h], %[hoff]\n\t"
+		"ldp %w[top], %w[base], [%[h]]\n\t"
+		"cmp %w[top], %w[base]\n\t"
+		"b.eq %l[decline]\n\t"
+		"sub %w[top], %w[top], #16\n\t"
+		"add %[base], %[h], %[top]\n\t"
+		"ldp %[obj], %[state], [%[base]]\n\t"
+		RSEQ_INJECT(3)
+		"str %w[top], [%[h]]\n"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
+		  [obj] "=&r" (obj), [state] "=&r" (state)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS)
+		: "memory", "cc"
+		: decline, abort);
+	out->obj = obj;
+	out->state = state;
+	return true;
+decline:
+	return false;
+abort:
+	goto again;
+}
+
+static __always_inline bool
+rseq_mag_push(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+	      struct mag_slot slot)
+{
+	struct mag_hdr *h;
+	uint64_t top, limit;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"ldr %[h], [%[h], #8]\n\t"
+		"add %[h], %[h], %[hoff]\n\t"
+		"ldr %w[top], [%[h]]\n\t"
+		"ldr %w[limit], [%[h], #8]\n\t"
+		"cmp %w[top], %w[limit]\n\t"
+		"b.hs %l[decline]\n\t"
+		"add %[limit], %[h], %[top]\n\t"
+		"stp %[obj], %[state], [%[limit]]\n\t"
+		"add %w[top], %w[top], #16\n\t"
+		RSEQ_INJECT(3)
+		"str %w[top], [%[h]]\n"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [limit] "=&r" (limit)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS),
+		  [obj] "r" (slot.obj), [state] "r" (slot.state)
+		: "memory", "cc"
+		: decline, abort);
+	return true;
+decline:
+	return false;
+abort:
+	goto again;
+}
+
+/* The copies run downwards: %[left] is the byte count left. */
+static inline size_t
+rseq_mag_pop_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+	       struct mag_slot *dst, size_t n)
+{
+	struct mag_hdr *h;
+	uint64_t top, left, bytes, tmp;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"ldr %[h], [%[h], #8]\n\t"
+		"add %[h], %[h], %[hoff]\n\t"
+		"ldp %w[top], %w[bytes], [%[h]]\n\t"
+		"sub %w[bytes], %w[top], %w[bytes]\n\t"
+		"cmp %[bytes], %[want]\n\t"
+		"csel %[bytes], %[want], %[bytes], hi\n\t"
+		"cbz %[bytes], %l[decline]\n\t"
+		"sub %[top], %[top], %[bytes]\n\t"
+		"add %[top], %[h], %[top]\n\t"
+		"mov %[left], %[bytes]\n"
+		"5:\n\t"
+		"sub %[left], %[left], #8\n\t"
+		"ldr %[tmp], [%[top], %[left]]\n\t"
+		"str %[tmp], [%[dst], %[left]]\n\t"
+		"cbnz %[left], 5b\n\t"
+		"sub %[top], %[top], %[h]\n\t"
+		RSEQ_INJECT(3)
+		"str %w[top], [%[h]]\n"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS),
+		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
+		: "memory", "cc"
+		: decline, abort);
+	return bytes >> MAG_SLOT_SHIFT;
+decline:
+	return 0;
+abort:
+	goto again;
+}
+
+static inline size_t
+rseq_mag_push_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+		const struct mag_slot *src, size_t n)
+{
+	struct mag_hdr *h;
+	uint64_t top, left, bytes, tmp;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"ldr %[h], [%[h], #8]\n\t"
+		"add %[h], %[h], %[hoff]\n\t"
+		"ldr %w[top], [%[h]]\n\t"
+		"ldr %w[bytes], [%[h], #8]\n\t"
+		"sub %w[bytes], %w[bytes], %w[top]\n\t"
+		"cmp %[bytes], %[want]\n\t"
+		"csel %[bytes], %[want], %[bytes], hi\n\t"
+		"cbz %[bytes], %l[decline]\n\t"
+		"add %[top], %[h], %[top]\n\t"
+		"mov %[left], %[bytes]\n"
+		"5:\n\t"
+		"sub %[left], %[left], #8\n\t"
+		"ldr %[tmp], [%[src], %[left]]\n\t"
+		"str %[tmp], [%[top], %[left]]\n\t"
+		"cbnz %[left], 5b\n\t"
+		"add %[top], %[top], %[bytes]\n\t"
+		"sub %[top], %[top], %[h]\n\t"
+		RSEQ_INJECT(3)
+		"str %w[top], [%[h]]\n"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS),
+		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
+		: "memory", "cc"
+		: decline, abort);
+	return bytes >> MAG_SLOT_SHIFT;
+decline:
+	return 0;
+abort:
+	goto again;
+}
+
+#endif /* _ASM_RSEQ_H */

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * x86_64: the critical sections of <asm-generic/rseq.h>.
+ *
+ * Shape of each: arm (store the descriptor's address into rseq_cs), label 1
+ * starts the section, label 2 ends it behind the commit, label 4 is where the
+ * kernel sends an interrupted thread; the four bytes before it are the signature
+ * it checks.  The stack pointer never moves, so the unwind tables of the
+ * surrounding function hold at every instruction of a section.
+ *
+ * `asm volatile goto`: with outputs, asm goto is not implicitly volatile in gcc
+ * 12, and was seen deleted.
+ *
+ * @rs the thread's registered area, @id_off which of its fields is the index,
+ * @refs the table by id.  rs is not cached across calls anywhere: only the
+ * thread's own TLS word holds it.
+ */
+#ifndef _ASM_RSEQ_H
+#define _ASM_RSEQ_H
+
+#include <asm-generic/rseq.h>
+
+#define RSEQ_SIGNATURE		0x53053053
+
+#ifndef RSEQ_INJECT
+#define RSEQ_INJECT(n)		/* test builds spin here to widen the races */
+#endif
+
+#define RSEQ_SECTION_BEGIN						\
+	".pushsection __rseq_cs, \"aw\"\n\t"				\
+	".balign 32\n\t"						\
+	"3:\n\t"							\
+	".long 0x0, 0x0\n\t"						\
+	".quad 1f, (2f - 1f), 4f\n\t"					\
+	".popsection\n\t"						\
+	"leaq 3b(%%rip), %[h]\n\t"					\
+	"movq %[h], 8(%[rs])\n\t"					\
+	"1:\n\t"							\
+	RSEQ_INJECT(1)							\
+	"movl (%[rs], %[id_off]), %k[h]\n\t"				\
+	"cmpl %[max], %k[h]\n\t"					\
+	"jae %l[decline]\n\t"						\
+	"shlq $4, %[h]\n\t"						\
+	RSEQ_INJECT(2)
+
+#define RSEQ_SECTION_END						\
+	"2:\n\t"							\
+	".pushsection .text.unlikely, \"ax\"\n\t"			\
+	/* ud1 with the signature as displacement: disassembles cleanly */ \
+	".byte 0x0f, 0xb9, 0x3d\n\t"					\
+	".long 0x53053053\n\t"						\
+	"4:\n\t"							\
+	"jmp %l[abort]\n\t"						\
+	".popsection\n\t"
+
+static __always_inline bool
+rseq_mag_pop(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+	     struct mag_slot *out)
+{
+	struct mag_hdr *h;
+	uint64_t top;
+	void *obj;
+	uint8_t *state;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"movq (%[refs], %[h]), %[h]\n\t"
+		"addq %[hoff], %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"cmpl 4(%[h]), %k[top]\n\t"
+		"je %l[decline]\n\t"
+		"movq -16(%[h], %[top]), %[obj]\n\t"
+		"movq -8(%[h], %[top]), %[state]\n\t"
+		"subl $16, %k[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[h])\n\t"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [obj] "=&r" (obj),
+		  [state] "=&r" (state)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS)
+		: "memory", "cc"
+		: decline, abort);
+	out->obj = obj;
+	out->state = state;
+	return true;
+decline:
+	return false;
+abort:
+	goto again;
+}
+
+static __always_inline bool
+rseq_mag_push(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+	      struct mag_slot slot)
+{
+	struct mag_hdr *h;
+	uint64_t top;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"movq 8(%[refs], %[h]), %[h]\n\t"
+		"addq %[hoff], %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"cmpl 8(%[h]), %k[top]\n\t"
+		"jae %l[decline]\n\t"
+		"movq %[obj], (%[h], %[top])\n\t"
+		"movq %[state], 8(%[h], %[top])\n\t"
+		"addl $16, %k[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[h])\n\t"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS),
+		  [obj] "r" (slot.obj), [state] "r" (slot.state)
+		: "memory", "cc"
+		: decline, abort);
+	return true;
+decline:
+	return false;
+abort:
+	goto again;
+}
+
+/* The copies run downwards in both: %[n] is the byte count left. */
+static inline size_t
+rseq_mag_pop_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+	       struct mag_slot *dst, size_t n)
+{
+	struct mag_hdr *h;
+	uint64_t top, left, bytes, tmp;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"movq 8(%[refs], %[h]), %[h]\n\t"
+		"addq %[hoff], %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"movl %k[top], %k[bytes]\n\t"
+		"subl 4(%[h]), %k[bytes]\n\t"
+		"cmpq %[want], %[bytes]\n\t"
+		"cmovaq %[want], %[bytes]\n\t"
+		"testq %[bytes], %[bytes]\n\t"
+		"jz %l[decline]\n\t"
+		"subq %[bytes], %[top]\n\t"
+		"addq %[h], %[top]\n\t"
+		"movq %[bytes], %[left]\n\t"
+		"5:\n\t"
+		"movq -8(%[top], %[left]), %[tmp]\n\t"
+		"movq %[tmp], -8(%[dst], %[left])\n\t"
+		"subq $8, %[left]\n\t"
+		"jnz 5b\n\t"
+		"subq %[h], %[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[h])\n\t"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS),
+		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
+		: "memory", "cc"
+		: decline, abort);
+	return bytes >> MAG_SLOT_SHIFT;
+decline:
+	return 0;
+abort:
+	goto again;
+}
+
+static inline size_t
+rseq_mag_push_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+		const struct mag_slot *src, size_t n)
+{
+	struct mag_hdr *h;
+	uint64_t top, left, bytes, tmp;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"movq 8(%[refs], %[h]), %[h]\n\t"
+		"addq %[hoff], %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"movl 8(%[h]), %k[bytes]\n\t"
+		"subl %k[top], %k[bytes]\n\t"
+		"cmpq %[want], %[bytes]\n\t"
+		"cmovaq %[want], %[bytes]\n\t"
+		"testq %[bytes], %[bytes]\n\t"
+		"jz %l[decline]\n\t"
+		"addq %[h], %[top]\n\t"
+		"movq %[bytes], %[left]\n\t"
+		"5:\n\t"
+		"movq -8(%[src], %[left]), %[tmp]\n\t"
+		"movq %[tmp], -8(%[top], %[left])\n\t"
+		"subq $8, %[left]\n\t"
+		"jnz 5b\n\t"
+		"addq %[bytes], %[top]\n\t"
+		"subq %[h], %[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[h])\n\t"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS),
+		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
+		: "memory", "cc"
+		: decline, abort);
+	return bytes >> MAG_SLOT_SHIFT;
+decline:
+	return 0;
+abort:
+	goto again;
+}
+
+#endif /* _ASM_RSEQ_H */

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * heaparena: a memory allocator for Linux daemons.
+ *
+ * The library exports the C malloc family and the C++ operators under their own
+ * names; each is also here as ha_NAME, together with what goes beyond them.
+ *
+ * Common to all functions:
+ *   Threads   every function may be called by any thread at any time, unless it
+ *             says otherwise; an object may be freed by any thread.
+ *   Signals   as malloc: not from a handler, with the exception that a handler
+ *             which interrupted any of these may fork and exec.
+ *   Fork      a child may call everything at once, whatever other threads of the
+ *             parent were doing.
+ *   Misuse    a pointer that is not a live object's start ends the process with
+ *             one line on stderr and SIGABRT (option check:off leaves it
+ *             undefined).
+ *   errno     is changed on failure only; ha_free() never changes it.
+ */
+#ifndef HEAPARENA_H
+#define HEAPARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HEAPARENA_VERSION_MAJOR	0
+#define HEAPARENA_VERSION_MINOR	1
+
+#if defined(__GNUC__)
+#define HA_MALLOC	__attribute__((malloc, warn_unused_result))
+#define HA_SIZE(n)	__attribute__((alloc_size(n)))
+#define HA_SIZE2(a, b)	__attribute__((alloc_size(a, b)))
+#define HA_USED		__attribute__((warn_unused_result))
+#else
+#define HA_MALLOC
+#define HA_SIZE(n)
+#define HA_SIZE2(a, b)
+#define HA_USED
+#endif
+
+/**
+ * ha_malloc - allocate an object
+ * @size: bytes, 0 is allowed
+ *
+ * Return: uninitialised memory of at least @size bytes, aligned to 16 bytes (8
+ * for @size of at most 8), owned by the caller until ha_free(); NULL with ENOMEM
+ * when there is none, or @size is over PTRDIFF_MAX.
+ */
+void *ha_malloc(size_t size) HA_MALLOC HA_SIZE(1);
+
+/**
+ * ha_calloc - allocate a zeroed array
+ * @nmemb: elements
+ * @size: bytes an element
+ *
+ * Return: as ha_malloc() of the product, zeroed; NULL with ENOMEM also when the
+ * product overflows.
+ */
+void *ha_calloc(size_t nmemb, size_t size) HA_MALLOC HA_SIZE2(1, 2);
+
+/**
+ * ha_realloc - change the size of an object
+ * @ptr: object, or NULL for ha_malloc()
+ * @size: bytes; 0 with an object frees it and returns NULL
+ *
+ * Stays in place where the object's class or its neighbouring pages allow.
+ *
+ * Return: the object, moved or not, contents kept up to the smaller size; NULL
+ * with ENOMEM and the old object untouched on failure.
+ */
+void *ha_realloc(void *ptr, size_t size) HA_USED HA_SIZE(2);
+
+/**
+ * ha_reallocarray - ha_realloc() of a product
+ * @ptr: object or NULL
+ * @nmemb: elements
+ * @size: bytes an element
+ *
+ * Return: as ha_realloc(); NULL with ENOMEM when the product overflows, the old
+ * object untouched.
+ */
+void *ha_reallocarray(void *ptr, size_t nmemb, size_t size) HA_USED HA_SIZE2(2, 3);
+
+/**
+ * ha_free - release an object
+ * @ptr: object or NULL
+ *
+ * Context: keeps errno.
+ */
+void ha_free(void *ptr);
+
+/**
+ * ha_free_sized - release an object whose size is known (C23 free_sized)
+ * @ptr: object from ha_malloc(), ha_calloc() or ha_realloc(), or NULL
+ * @size: the size asked for
+ *
+ * A size that the object cannot have is misuse.
+ */
+void ha_free_sized(void *ptr, size_t size);
+
+/**
+ * ha_free_aligned_sized - release an aligned object (C23 free_aligned_sized)
+ * @ptr: object from ha_aligned_alloc(), or NULL
+ * @align: the alignment asked for
+ * @size: the size asked for
+ */
+void ha_free_aligned_sized(void *ptr, size_t align, size_t size);
+
+/**
+ * ha_aligned_alloc - allocate at an alignment
+ * @align: power of two, bytes
+ * @size: bytes; need not be a multiple of @align
+ *
+ * Return: as ha_malloc(); NULL with EINVAL when @align is not a power of two.
+ */
+void *ha_aligned_alloc(size_t align, size_t size) HA_MALLOC HA_SIZE(2);
+
+/**
+ * ha_memalign - as ha_aligned_alloc(), any alignment rounded up to a power of two
+ * @align: bytes
+ * @size: bytes
+ *
+ * Return: as ha_malloc(); NULL with EINVAL when @align cannot be rounded up.
+ */
+void *ha_memalign(size_t align, size_t size) HA_MALLOC HA_SIZE(2);
+
+/**
+ * ha_posix_memalign - allocate at an alignment
+ * @memptr: where the pointer goes; unchanged on failure
+ * @align: power of two and multiple of sizeof(void *), bytes
+ * @size: bytes
+ *
+ * Return: 0, EINVAL or ENOMEM; errno is kept.
+ */
+int ha_posix_memalign(void **memptr, size_t align, size_t size) HA_USED;
+
+/**
+ * ha_valloc - allocate at a kernel page's alignment
+ * @size: bytes
+ */
+void *ha_valloc(size_t size) HA_MALLOC HA_SIZE(1);
+
+/**
+ * ha_pvalloc - allocate whole kernel pages
+ * @size: bytes, rounded up to pages; 0 gives one page
+ */
+void *ha_pvalloc(size_t size) HA_MALLOC;
+
+/**
+ * ha_malloc_usable_size - bytes that may be used of an object
+ * @ptr: object or NULL (0)
+ */
+size_t ha_malloc_usable_size(void *ptr);
+
+/**
+ * ha_good_size - the usable size that ha_malloc() of @size would give
+ * @size: bytes
+ */
+size_t ha_good_size(size_t size);
+
+/**
+ * ha_release - give free memory back to the kernel now
+ *
+ * Takes back what per-CPU caches hold and returns every free page.
+ *
+ * Context: slow (system calls, a memory barrier on all CPUs); not from a signal
+ * handler.
+ * Return: bytes returned by this call.
+ */
+size_t ha_release(void);
+
+/**
+ * ha_malloc_trim - ha_release() under its traditional name
+ * @pad: ignored
+ *
+ * Return: 1 when memory was returned, else 0.
+ */
+int ha_malloc_trim(size_t pad);
+
+/**
+ * struct ha_stats - what the allocator holds, in bytes unless it says otherwise
+ * @size: sizeof(struct ha_stats), set by the caller before ha_stats()
+ * @mapped: read-write address space of the heap: in_use + free, exactly
+ * @in_use: pages of spans that hold an object or a cached one
+ * @free: pages of no span, resident or returned
+ * @returned: of @free, given back to the kernel
+ * @live: objects with the user, in whole size classes, and large objects
+ * @cached: objects in per-CPU caches and depots
+ * @metadata: the allocator's own
+ * @reserved: address space without access
+ * @nr_spans: spans in use
+ * @nr_spans_total: small spans made so far
+ * @nr_large: large objects allocated so far
+ * @nr_refill: objects handed to caches so far
+ * @nr_refills: batches they came in
+ * @nr_flushes: batches that went back to spans
+ * @nr_nodes: NUMA nodes known
+ * @rseq: 1 when caches work by restartable sequences
+ */
+struct ha_stats {
+	size_t size;
+	size_t mapped;
+	size_t in_use;
+	size_t free;
+	size_t returned;
+	size_t live;
+	size_t cached;
+	size_t metadata;
+	size_t reserved;
+	size_t nr_spans;
+	size_t nr_spans_total;
+	size_t nr_large;
+	size_t nr_refill;
+	size_t nr_refills;
+	size_t nr_flushes;
+	unsigned int nr_nodes;
+	unsigned int rseq;
+};
+
+/**
+ * ha_stats_get - fill in statistics
+ * @st: caller's, @st->size set; only that many bytes are written
+ *
+ * A moment's view: figures read while other threads work may be off by what they
+ * did meanwhile.
+ *
+ * Return: 0, or -1 with EINVAL when @st->size is too small to hold anything.
+ */
+int ha_stats_get(struct ha_stats *st);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* HEAPARENA_H */

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Options: HEAPARENA_CONF="key:value,key:value".  Read once at initialisation;
+ * constant after it.
+ */
+#ifndef _LIB_CONF_H
+#define _LIB_CONF_H
+
+#include <util/compiler.h>
+#include "vm.h"
+
+enum conf_thp {
+	THP_OFF,
+	THP_AUTO,
+	THP_ALWAYS,
+};
+
+struct heap_conf {
+	bool check;			/* misuse detection */
+	bool rseq;			/* per-CPU caches by restartable sequences */
+	enum vm_bind numa;		/* how arenas are bound to nodes */
+	bool numa_on;			/* false: one node, whatever the machine has */
+	unsigned int numa_fake;		/* logical nodes, 0: real ones */
+	enum conf_thp thp;
+	char report[256];		/* file for the report at exit, or "" */
+};
+
+extern struct heap_conf conf;
+
+/*
+ * Parse the environment.  Callable before libc's own initialisation: the
+ * environment is then found on the initial stack.  Ignored in a set-user-ID
+ * program.  Bad input: one line on stderr each, never fatal.
+ */
+void conf_init(void);
+/* Parse @text into @c; @env names the source in messages. */
+void conf_parse(struct heap_conf *c, const char *text, const char *env);
+
+#endif /* _LIB_CONF_H */

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The C++ operators under their mangled names (Itanium ABI, 64 bit), from C.
+ *
+ * On success operator new is malloc.  On failure the rules of the language apply
+ * (new_handler in a loop, then bad_alloc), which are not ours to implement: the
+ * call goes to the next definition of the operator, libstdc++'s, whose own malloc
+ * is this library's again.  Where there is no next one (a static link without
+ * it), the program ends with one line.
+ */
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <util/line.h>
+#include "malloc.h"
+
+#ifdef CONFIG_INTERPOSE
+
+static void __cold __noreturn cxx_no_memory(void)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: out of memory in operator new");
+	line_write(&l, STDERR_FILENO);
+	abort();
+}
+
+static void *cxx_next(const char *name)
+{
+	void *next = dlsym(RTLD_NEXT, name);
+
+	if (!next)
+		cxx_no_memory();
+	return next;
+}
+
+/* new: @params and @args of the operator, @alloc its first attempt */
+#define CXX_NEW(name, params, args, alloc)				\
+extern void *name params;						\
+__export void *name params						\
+{									\
+	void *p = alloc;						\
+									\
+	if (unlikely(!p))						\
+		p = ((void *(*) params)cxx_next(#name)) args;		\
+	return p;							\
+}
+
+#define CXX_DELETE(name, params, release)				\
+extern void name params;						\
+__export void name params						\
+{									\
+	release;							\
+}
+
+CXX_NEW(_Znwm, (size_t size), (size), ha_malloc(size))
+CXX_NEW(_Znam, (size_t size), (size), ha_malloc(size))
+CXX_NEW(_ZnwmRKSt9nothrow_t, (size_t size, const void *tag), (size, tag),
+	ha_malloc(size))
+CXX_NEW(_ZnamRKSt9nothrow_t, (size_t size, const void *tag), (size, tag),
+	ha_malloc(size))
+CXX_NEW(_ZnwmSt11align_val_t, (size_t size, size_t align), (size, align),
+	ha_aligned_alloc(align, size))
+CXX_NEW(_ZnamSt11align_val_t, (size_t size, size_t align), (size, align),
+	ha_aligned_alloc(align, size))
+CXX_NEW(_ZnwmSt11align_val_tRKSt9nothrow_t,
+	(size_t size, size_t align, const void *tag), (size, align, tag),
+	ha_aligned_alloc(align, size))
+CXX_NEW(_ZnamSt11align_val_tRKSt9nothrow_t,
+	(size_t size, size_t align, const void *tag), (size, align, tag),
+	ha_aligned_alloc(align, size))
+
+CXX_DELETE(_ZdlPv, (void *p), ha_free(p))
+CXX_DELETE(_ZdaPv, (void *p), ha_free(p))
+CXX_DELETE(_ZdlPvm, (void *p, size_t size), ha_free_sized(p, size))
+CXX_DELETE(_ZdaPvm, (void *p, size_t size), ha_free_sized(p, size))
+CXX_DELETE(_ZdlPvRKSt9nothrow_t, (void *p, const void *tag), ha_free(p))
+CXX_DELETE(_ZdaPvRKSt9nothrow_t, (void *p, const void *tag), ha_free(p))
+CXX_DELETE(_ZdlPvSt11align_val_t, (void *p, size_t align), ha_free(p))
+CXX_DELETE(_ZdaPvSt11align_val_t, (void *p, size_t align), ha_free(p))
+CXX_DELETE(_ZdlPvmSt11align_val_t, (void *p, size_t size, size_t align),
+	   ha_free_aligned_sized(p, align, size))
+CXX_DELETE(_ZdaPvmSt11align_val_t, (void *p, size_t size, size_t align),
+	   ha_free_aligned_sized(p, align, size))
+CXX_DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t,
+	   (void *p, size_t align, const void *tag), ha_free(p))
+CXX_DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t,
+	   (void *p, size_t align, const void *tag), ha_free(p))
+
+#endif /* CONFIG_INTERPOSE */

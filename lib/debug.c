@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Last words.
+ *
+ * The fast paths only find out that a pointer is not a live object's start; which
+ * of the possible faults it is, is worked out here from the metadata: no arena or
+ * no span (not ours), off an object's start (interior), or a start whose state is
+ * free (double free).  Runs in a process that is about to die, possibly in a
+ * signal handler, possibly beside other threads: reads only, no locks.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <util/line.h>
+#include "debug.h"
+#include "heap_arena.h"
+#include "mspan.h"
+
+static void line_span(struct line *l, const struct mspan *s, unsigned int idx)
+{
+	line_str(l, "object ");
+	line_dec(l, idx);
+	line_str(l, " of span ");
+	line_ptr(l, s->start);
+	line_str(l, " (");
+	line_dec(l, s->size ? s->size : mspan_size(s));
+	line_str(l, " bytes x ");
+	line_dec(l, s->nelems);
+	line_str(l, ", node ");
+	line_dec(l, s->nid);
+	line_char(l, ')');
+}
+
+static struct mspan *debug_span(uintptr_t addr)
+{
+	struct mspan *s = heap_arena_find_span(addr);
+
+	if (!s || __atomic_load_n(&s->state, __ATOMIC_ACQUIRE) == MSPAN_DEAD ||
+	    !mspan_contains(s, addr))
+		return NULL;
+	return s;
+}
+
+static void __noreturn debug_report(const char *op, const char *freed,
+				    uintptr_t addr)
+{
+	struct mspan *s = debug_span(addr);
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: ");
+	if (!s) {
+		line_str(&l, "invalid ");
+		line_str(&l, op);
+		line_str(&l, " of ");
+		line_ptr(&l, addr);
+		line_str(&l, ": not allocated by heaparena");
+	} else {
+		unsigned int idx = mspan_index(s, addr);
+		uintptr_t in = addr - (uintptr_t)mspan_object(s, idx);
+
+		if (in || idx >= s->nelems) {
+			line_str(&l, "invalid ");
+			line_str(&l, op);
+			line_str(&l, " of ");
+			line_ptr(&l, addr);
+			line_str(&l, ": ");
+			line_dec(&l, in);
+			line_str(&l, " bytes inside ");
+		} else {
+			line_str(&l, freed);
+			line_ptr(&l, addr);
+			line_str(&l, ": ");
+		}
+		line_span(&l, s, idx);
+	}
+	line_write(&l, STDERR_FILENO);
+	abort();
+}
+
+void debug_bad_free(uintptr_t addr)
+{
+	debug_report("free", "double free of ", addr);
+}
+
+void debug_bad_pointer(const char *op, uintptr_t addr)
+{
+	char freed[64];
+	size_t n = 0;
+
+	for (const char *p = op; *p && n < sizeof(freed) - 12; p++)
+		freed[n++] = *p;
+	for (const char *p = " of freed "; *p; p++)
+		freed[n++] = *p;
+	freed[n] = '\0';
+	debug_report(op, freed, addr);
+}
+
+void debug_size_mismatch(uintptr_t addr, size_t said, size_t has)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: size mismatch in free of ");
+	line_ptr(&l, addr);
+	line_str(&l, ": freed as ");
+	line_dec(&l, said);
+	line_str(&l, " bytes, object has ");
+	line_dec(&l, has);
+	line_write(&l, STDERR_FILENO);
+	abort();
+}

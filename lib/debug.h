@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Misuse reports: one line saying what, which pointer, which span and its state,
+ * then abort().  Nothing allocates or locks on the way.  An observer: reads any
+ * layer, and any layer may call it.
+ */
+#ifndef _LIB_DEBUG_H
+#define _LIB_DEBUG_H
+
+#include <util/compiler.h>
+
+/* free() of @addr was refused: find out why, say it, abort. */
+void debug_bad_free(uintptr_t addr) __cold __noreturn;
+/* The same for another call (@op: "realloc", "malloc_usable_size"). */
+void debug_bad_pointer(const char *op, uintptr_t addr) __cold __noreturn;
+/* Freed with a size that the object cannot have. */
+void debug_size_mismatch(uintptr_t addr, size_t said, size_t has) __cold __noreturn;
+
+#endif /* _LIB_DEBUG_H */

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The depot: see lib/depot.h.
+ *
+ * Empty batches are metadata: made when none is at hand, never given back, their
+ * number bounded by the depots' bounds plus one per thread inside a slow path.
+ */
+#include "depot.h"
+#include "fixalloc.h"
+
+static struct lfstack empty_batches;
+
+void depot_init(struct depot *d, uint32_t max)
+{
+	lfstack_init(&d->full);
+	d->count = 0;
+	d->max = max;
+}
+
+bool depot_push(struct depot *d, struct mag_batch *b)
+{
+	if (atomic_load_relaxed(&d->count) >= d->max)
+		return false;
+	atomic_add_relaxed(&d->count, 1);
+	lfstack_push(&d->full, &b->node);
+	return true;
+}
+
+struct mag_batch *depot_pop(struct depot *d)
+{
+	struct cds_lfs_node *node = lfstack_try_pop(&d->full);
+
+	if (!node)
+		return NULL;
+	atomic_sub_relaxed(&d->count, 1);
+	return container_of(node, struct mag_batch, node);
+}
+
+void depot_fork_child(struct depot *d)
+{
+	lfstack_fork_child(&d->full);
+}
+
+struct mag_batch *batch_get(void)
+{
+	struct cds_lfs_node *node = lfstack_try_pop(&empty_batches);
+
+	if (node)
+		return container_of(node, struct mag_batch, node);
+	/* Only busy: a new one each time would add up over months. */
+	if (!lfstack_empty(&empty_batches))
+		return NULL;
+	return meta_alloc(sizeof(struct mag_batch));
+}
+
+void batch_put(struct mag_batch *b)
+{
+	lfstack_push(&empty_batches, &b->node);
+}
+
+void batch_fork_child(void)
+{
+	lfstack_fork_child(&empty_batches);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Metadata objects of one size, and the bump allocator they come from.
+ *
+ *	meta_alloc   zeroed bytes, never given back, any thread
+ *	fixalloc     a LIFO of freed objects before fresh ones; the owner locks
+ *
+ * A freed object's first word is the list link; the rest keeps what was last
+ * written (type-stable memory: a late reader sees an object of the same kind,
+ * never unmapped memory).  After Go's src/runtime/mfixalloc.go.
+ */
+#ifndef _LIB_FIXALLOC_H
+#define _LIB_FIXALLOC_H
+
+#include <util/compiler.h>
+
+#define FIXALLOC_CHUNK		(16UL << 10)
+
+struct fixalloc {
+	size_t size;		/* (c) bytes an object, multiple of 64 */
+	void *list;		/* (l) freed objects */
+	char *chunk;		/* (l) fresh bytes */
+	size_t left;
+	size_t nr_inuse;	/* (l) */
+};
+
+/* 64-byte aligned, zeroed; NULL when out of memory. */
+void *meta_alloc(size_t size);
+size_t meta_bytes(void);
+bool meta_fork_prepare(void);
+void meta_fork_done(bool taken);
+
+void fixalloc_init(struct fixalloc *f, size_t size);
+/* Contents: zero when fresh, otherwise as freed.  NULL when out of memory. */
+void *fixalloc_alloc(struct fixalloc *f);
+void fixalloc_free(struct fixalloc *f, void *obj);
+
+#endif /* _LIB_FIXALLOC_H */

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The arena index.
+ *
+ *	address  46        26 25       13 12     0        (x86_64)
+ *	        +------------+-----------+--------+
+ *	        | arena no.  | page no.  |        |
+ *	        +------------+-----------+--------+
+ *	              |            |
+ *	  arena_index[] --> heap_arena.page[] --> span, class, node, page in span
+ *
+ * The flat index (L1 = 0) is one mapping of 2^21 or 2^22 pointers, readable from
+ * the start and writable by the kernel page as arenas come: 16 MiB of address
+ * space, one or two resident pages, no commit charge.  With L1 > 0 each second
+ * level is such a mapping, made when the first arena under it comes.
+ *
+ * Invariants:
+ *  1. An index entry goes from NULL to an arena once, under arenas.lock.
+ *  2. A heap_arena is never unmapped and its base never changes.
+ *  3. Arenas of one reservation are consecutive; spans may cross from one to the
+ *     next, never out of what was reserved.
+ *  4. start[] has a bit exactly for the first page of each span in use; a page
+ *     word is written before the bit (release) and cleared after it.
+ *
+ * Hints are Go's (src/runtime/malloc.go): first arch's own far corner, growing
+ * upwards; when the next slot is taken, wherever the kernel says.
+ */
+#include <errno.h>
+
+#include "fixalloc.h"
+#include "heap_arena.h"
+#include "lock.h"
+
+#define L2_ENTRIES	(1UL << ARENA_L2_BITS)
+#define L2_BYTES	(L2_ENTRIES * sizeof(struct heap_arena *))
+/* Arenas remembered in order for walks: blocks of a page of pointers. */
+#define WALK_BLOCK	512
+#define WALK_BLOCKS	(1UL << (VM_ADDR_BITS - ARENA_SHIFT - 9))
+
+#if ARENA_L1_BITS == 0
+struct heap_arena **arena_index;
+#else
+struct heap_arena **arena_index[1U << ARENA_L1_BITS];
+#endif
+
+static struct {
+	struct lock lock;
+	uintptr_t hint;			/* (l) where to ask next */
+	size_t nr;			/* (a) arenas created */
+	struct heap_arena ***walk;	/* (a) blocks of WALK_BLOCK */
+} arenas = { .lock = LOCK_INIT(RANK_ARENA), .hint = VM_ARENA_HINT };
+
+int heap_arena_init(void)
+{
+	arenas.walk = vm_map_meta_sparse(align_up(WALK_BLOCKS * sizeof(void *),
+						  vm_page_size));
+	if (!arenas.walk)
+		return -ENOMEM;
+#if ARENA_L1_BITS == 0
+	arena_index = vm_map_meta_sparse(L2_BYTES);
+	if (!arena_index) {
+		vm_release(arenas.walk, align_up(WALK_BLOCKS * sizeof(void *),
+						 vm_page_size), 0, VM_META);
+		return -ENOMEM;
+	}
+#endif
+	return 0;
+}
+
+/* Make the kernel page of the word at @p writable. */
+static int arena_open_word(void *p)
+{
+	static uintptr_t last[4];	/* (l) opened before: arenas come in rows */
+	static unsigned int next;
+	uintptr_t page = align_down((uintptr_t)p, vm_page_size);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(last); i++)
+		if (last[i] == page)
+			return 0;
+	if (vm_prepare_meta((void *)page, vm_page_size))
+		return -ENOMEM;
+	last[next++ % ARRAY_SIZE(last)] = page;
+	return 0;
+}
+
+static struct heap_arena **arena_slot(uintptr_t base)
+{
+	uintptr_t ai = base >> ARENA_SHIFT;
+	struct heap_arena **l2;
+
+#if ARENA_L1_BITS == 0
+	l2 = arena_index;
+#else
+	l2 = arena_index[ai >> ARENA_L2_BITS];
+	if (!l2) {
+		l2 = vm_map_meta_sparse(align_up(L2_BYTES, vm_page_size));
+		if (!l2)
+			return NULL;
+		smp_store_release(&arena_index[ai >> ARENA_L2_BITS], l2);
+	}
+#endif
+	return &l2[ai & (L2_ENTRIES - 1)];
+}
+
+static int arena_remember(struct heap_arena *ha)
+{
+	size_t nr = arenas.nr;
+	struct heap_arena ***block = &arenas.walk[nr / WALK_BLOCK];
+
+	if (!*block) {
+		struct heap_arena **b;
+
+		if (arena_open_word(block))
+			return -ENOMEM;
+		b = meta_alloc(WALK_BLOCK * sizeof(*b));
+		if (!b)
+			return -ENOMEM;
+		smp_store_release(block, b);
+	}
+	(*block)[nr % WALK_BLOCK] = ha;
+	/* pairs with the acquire in heap_arena_nth() */
+	smp_store_release(&arenas.nr, nr + 1);
+	return 0;
+}
+
+static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
+{
+	struct heap_arena **slot = arena_slot(base);
+	struct heap_arena *ha;
+
+	if (!slot)
+		return -ENOMEM;
+	/* An arena given up for want of metadata is taken up again. */
+	ha = READ_ONCE(*slot);
+	if (!ha) {
+		if (arena_open_word(slot))
+			return -ENOMEM;
+		ha = meta_alloc(sizeof(*ha));
+		if (!ha)
+			return -ENOMEM;
+	}
+	ha->base = base;
+	ha->nid = nid;
+	ha->reserved = reserved;
+	if (READ_ONCE(*slot))
+		return 0;
+	if (arena_remember(ha))
+		return -ENOMEM;
+	/* pairs with every reader's dependency on the entry */
+	smp_store_release(slot, ha);
+	return 0;
+}
+
+static uintptr_t arena_reserve_space(size_t *size)
+{
+	uintptr_t p;
+
+	p = (uintptr_t)vm_reserve(arenas.hint, *size, ARENA_SIZE);
+	/* Little address space (RLIMIT_AS): take what there is, at the hint. */
+	if (!p && *size == ARENA_SIZE) {
+		size_t less;
+
+		for (less = ARENA_SIZE / 2; less >= CHUNK_SIZE; less /= 2) {
+			p = (uintptr_t)vm_reserve(arenas.hint, less, ARENA_SIZE);
+			if (p) {
+				*size = less;
+				break;
+			}
+		}
+	}
+	/* Addresses beyond the index (an odd kernel) are of no use. */
+	if (p && (p + *size - 1) >> VM_ADDR_BITS) {
+		vm_release((void *)p, *size, 0, VM_HEAP);
+		p = 0;
+	}
+	return p;
+}
+
+uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind)
+{
+	uintptr_t p, base;
+
+	lock_acquire(&arenas.lock);
+	p = arena_reserve_space(size);
+	if (!p)
+		goto out;
+	for (base = p; base < p + *size; base += ARENA_SIZE) {
+		if (heap_arena_add(base, min_size(*size, ARENA_SIZE), nid)) {
+			vm_release((void *)p, *size, 0, VM_HEAP);
+			p = 0;
+			goto out;
+		}
+	}
+	/* Behind a short arena the rest of its 64 MiB stays unused. */
+	arenas.hint = align_up(p + *size, ARENA_SIZE);
+	vm_bind((void *)p, *size, nid, bind);
+out:
+	lock_release(&arenas.lock);
+	return p;
+}
+
+void heap_arena_set_span(uintptr_t base, size_t nr_pages, struct mspan *s,
+			 unsigned int nid, unsigned int sc)
+{
+	struct heap_arena *ha = arena_lookup(base);
+	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
+	uint64_t w = (uintptr_t)s;
+
+	if (sc) {
+		w |= (uint64_t)route_make(nid, sc) << PAGE_WORD_ROUTE_SHIFT;
+		for (size_t i = 1; i < nr_pages; i++) {
+			struct heap_arena *a = arena_lookup(base + i * HA_PAGE_SIZE);
+
+			atomic_store_relaxed(&a->page[(page + i) & (ARENA_PAGES - 1)],
+					     w | i << PAGE_WORD_IDX_SHIFT);
+		}
+	}
+	/* pairs with the acquire in heap_arena_find_span() */
+	smp_store_release(&ha->page[page], w);
+	__atomic_fetch_or(&ha->start[page / 64], 1ULL << (page % 64),
+			  __ATOMIC_RELEASE);
+}
+
+void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc)
+{
+	struct heap_arena *ha = arena_lookup(base);
+	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
+
+	__atomic_fetch_and(&ha->start[page / 64], ~(1ULL << (page % 64)),
+			   __ATOMIC_RELEASE);
+	for (size_t i = 0; i < (sc ? nr_pages : 1); i++) {
+		ha = arena_lookup(base + i * HA_PAGE_SIZE);
+		atomic_store_relaxed(&ha->page[(page + i) & (ARENA_PAGES - 1)],
+				     (uint64_t)0);
+	}
+}
+
+struct mspan *heap_arena_find_span(uintptr_t addr)
+{
+	struct heap_arena *ha = arena_lookup(addr);
+	size_t page = (addr >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
+	uint64_t w;
+
+	if (!ha)
+		return NULL;
+	w = smp_load_acquire(&ha->page[page]);
+	if (w)
+		return page_word_span(w);
+	/* Walk back to the nearest first page; it may be arenas away. */
+	while (ha) {
+		size_t i = page / 64;
+		uint64_t bits = smp_load_acquire(&ha->start[i]);
+
+		bits &= ~0ULL >> (63 - page % 64);
+		while (!bits && i > 0)
+			bits = smp_load_acquire(&ha->start[--i]);
+		if (bits) {
+			page = i * 64 + ilog2(bits);
+			return page_word_span(smp_load_acquire(&ha->page[page]));
+		}
+		ha = ha->base ? arena_lookup(ha->base - 1) : NULL;
+		page = ARENA_PAGES - 1;
+	}
+	return NULL;
+}
+
+struct heap_arena *heap_arena_nth(size_t n)
+{
+	if (n >= smp_load_acquire(&arenas.nr))
+		return NULL;
+	return arenas.walk[n / WALK_BLOCK][n % WALK_BLOCK];
+}
+
+bool heap_arena_fork_prepare(void)
+{
+	return lock_fork_prepare(&arenas.lock);
+}
+
+void heap_arena_fork_done(bool taken)
+{
+	lock_fork_done(&arenas.lock, taken);
+}

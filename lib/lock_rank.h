@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lock order, outermost first.  A thread takes locks in increasing rank only;
+ * CONFIG_DEBUG checks it.
+ *
+ *   RANK_INIT       once, around initialisation; nothing else is held
+ *   RANK_FORK       serialises forks against each other
+ *   RANK_MCACHE     one locked cache slot (threads without rseq)
+ *   RANK_MCENTRAL   spans of one class and node: their bitmaps, lists, counts
+ *   RANK_PAGE_CACHE one CPU slot's window of pages (tried, waited for by fork only)
+ *   RANK_MHEAP      one node's pages, span descriptors and statistics
+ *   RANK_ARENA      the arena index and address space reservations
+ *   RANK_META       metadata pages (fixalloc's source)
+ *
+ * Two mcentral, two mheap locks: only fork takes several, in index order.
+ * The depots' poppers are flags, tried and never waited for: no rank.
+ */
+#ifndef _LIB_LOCK_RANK_H
+#define _LIB_LOCK_RANK_H
+
+enum lock_rank {
+	RANK_INIT = 1,
+	RANK_FORK,
+	RANK_MCACHE,
+	RANK_MCENTRAL,
+	RANK_PAGE_CACHE,
+	RANK_MHEAP,
+	RANK_ARENA,
+	RANK_META,
+	NR_LOCK_RANKS
+};
+
+#endif /* _LIB_LOCK_RANK_H */

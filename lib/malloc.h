@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the public entry points share: the helpers of lib/malloc.c that
+ * lib/compat.c (aligned forms, C++ operators, glibc's extras) builds on.
+ */
+#ifndef _LIB_MALLOC_H
+#define _LIB_MALLOC_H
+
+#include <heaparena/heaparena.h>
+#include <util/compiler.h>
+
+/*
+ * In the library itself each ha_NAME is also exported as NAME: an alias, not a
+ * call.  Test builds have the ha_ names only.
+ */
+#ifdef CONFIG_INTERPOSE
+#define EXPORT_AS(ha_name, name)					\
+	extern __typeof__(ha_name) name					\
+		__attribute__((alias(#ha_name), visibility("default"),	\
+			       copy(ha_name)))
+#else
+#define EXPORT_AS(ha_name, name)	extern __typeof__(ha_name) ha_name
+#endif
+
+/* One object, aligned to @align (a power of two); NULL with ENOMEM. */
+void *heap_alloc_aligned(size_t align, size_t size);
+/* Initialise if the first call has not; false with ENOMEM: cannot. */
+bool heap_ready(void);
+size_t heap_release(void);
+
+#endif /* _LIB_MALLOC_H */

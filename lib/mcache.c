@@ -1,0 +1,603 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Per-CPU caches.
+ *
+ *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
+ *	                                   |
+ *	refs[id] ------------------------> +--------------------------------+
+ *	  .all    headers of node 0, 1..   | mag_hdr [nodes][128 classes]   |
+ *	  .local  headers of own node      | slots, 16 bytes each           |
+ *	                                   +--------------------------------+
+ *
+ * The slot id.  With one node: the kernel's concurrency id (mm_cid), dense from 0
+ * and never more than the threads or CPUs in use, where the kernel fills it, else
+ * cpu_id.  With several nodes: cpu_id, because a CPU's node does not change; the
+ * row of the slot's own node feeds malloc, the other rows collect objects that
+ * go home.
+ *
+ * Threads without rseq (old kernel, emulator, rseq:off, glibc.pthread.rseq=0, a
+ * vfork child) share NR_LOCKED slots of the same build, each behind a lock.  The
+ * two kinds never touch each other's slots.
+ *
+ * How a thread finds out: mcache_rs is NULL at first, so its first malloc or free
+ * takes the slow path, which looks at its registration once.  A cached copy of
+ * __rseq_offset is never used: rseq_cs is written through mcache_rs only.
+ *
+ * Invariants:
+ *  1. A slot's magazines change only inside a critical section of its id, under
+ *     its lock (locked slots), or detached: refs[id] points to nothing_hdrs and a
+ *     membarrier has thrown every thread out of its section since.
+ *  2. An object in a magazine has state OBJECT_FREE, and its span's bit set.
+ *  3. A magazine of node n holds objects of node n only; who calls with a route
+ *     derives it from the object's page word.
+ *  4. mcache.c holds no lock while it calls the depot, mcentral or mheap, except
+ *     create_lock while draining.
+ *
+ * Bounds: sum over classes of 2 * batch * size, under 2 MiB a slot and node, and
+ * as many slots as threads have run at once.
+ */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "fixalloc.h"
+#include "lock.h"
+#include "mcache.h"
+#include "mcentral.h"
+#include "numa.h"
+
+#define NR_LOCKED		16
+#define MAG_BATCHES		2	/* of its class a magazine can hold */
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE	27
+#endif
+#ifndef MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ
+#define MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ		(1 << 7)
+#define MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ	(1 << 8)
+#endif
+
+/* glibc 2.35 and later register an area for each thread and say where. */
+extern const ptrdiff_t __rseq_offset __weak;
+extern const unsigned int __rseq_size __weak;
+extern const char *gnu_get_libc_version(void) __weak;
+
+/* Every route of every node empty and full at once: pops and pushes decline. */
+static struct mag_hdr nothing_hdrs[NR_ROUTES];
+static struct mag_ref rseq_refs[MAX_CIDS];
+
+struct mcache_global mcache_global = {
+	.id_off = RSEQ_OFF_CPU_ID,
+	.refs = rseq_refs,
+};
+
+struct locked_slot {
+	struct lock lock;
+	struct mag_ref ref;		/* (c) once set */
+} __aligned(DESTRUCTIVE_BYTES);
+
+static struct locked_slot locked_slots[NR_LOCKED];
+static uint32_t next_locked;		/* (a) hands slots to threads in turn */
+
+static struct lock create_lock = LOCK_INIT(RANK_MCACHE);
+static struct mag_hdr *slot_hdrs[MAX_CIDS];	/* (l create_lock) what refs[id] has */
+static uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
+static unsigned int nr_ids;			/* (c) ids the kernel may give */
+static bool rseq_usable;			/* (c) */
+static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
+
+enum thread_mode {
+	THREAD_NEW,
+	THREAD_RSEQ,
+	THREAD_LOCKED,
+};
+
+__tls void *mcache_rs;
+static __tls uint8_t thread_mode;
+static __tls uint8_t thread_locked_slot;
+/* For a libc that registers nothing; the kernel writes 32 bytes of it. */
+static __tls uint32_t own_area[8] __aligned(32);
+
+static bool slot_is_locked(unsigned int slot)
+{
+	return slot >= MAX_CIDS;
+}
+
+/*
+ * Registration.
+ */
+
+/* The kernel fills mm_cid from this feature size on, whatever the libc says. */
+static bool kernel_has_mm_cid(void)
+{
+	return getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_OFF_MM_CID + 4;
+}
+
+/* Ids are below the size of the kernel's CPU mask. */
+static unsigned int kernel_nr_ids(void)
+{
+	uint64_t mask[MAX_CIDS / 64];
+	int saved = errno;
+	long n = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+
+	errno = saved;
+	return n <= 0 ? 0 : n * 8;
+}
+
+int mcache_init(void)
+{
+	nr_ids = kernel_nr_ids();
+	rseq_usable = conf.rseq && nr_ids && nr_ids <= MAX_CIDS;
+	/* glibc says how many bytes it registered: 0 when told not to. */
+	if (&__rseq_size && __rseq_size == 0)
+		rseq_usable = false;
+	if (!&__rseq_size && !&gnu_get_libc_version)
+		rseq_usable = false;
+	if (kernel_has_mm_cid() && (topo.nr_nodes == 1 || topo.fake))
+		mcache_global.id_off = RSEQ_OFF_MM_CID;
+	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++) {
+		rseq_refs[i].local = nothing_hdrs;
+		rseq_refs[i].all = nothing_hdrs;
+	}
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		lock_init(&locked_slots[i].lock, RANK_MCACHE);
+	return 0;
+}
+
+bool mcache_uses_rseq(void)
+{
+	return rseq_usable;
+}
+
+/* An older glibc: register a TLS area of our own; it dies with the thread. */
+static void *register_own_area(void)
+{
+	int saved = errno;
+	long err;
+
+	own_area[RSEQ_OFF_CPU_ID / 4] = -1U;
+	err = syscall(SYS_rseq, own_area, sizeof(own_area), 0, RSEQ_SIGNATURE);
+	errno = saved;
+	return err ? NULL : own_area;
+}
+
+/* Locked slot i belongs to node i % nr_nodes; threads take turns on their node's. */
+static unsigned int pick_locked_slot(void)
+{
+	unsigned int turn = atomic_fetch_add_relaxed(&next_locked, 1);
+	unsigned int nr = topo.nr_nodes;
+
+	if (topo.fake || nr == 1)
+		return turn % NR_LOCKED;
+	return topo_current_node() + nr * (turn % (NR_LOCKED / nr));
+}
+
+static void thread_init(void)
+{
+	char *rs;
+
+	thread_locked_slot = pick_locked_slot();
+	thread_mode = THREAD_LOCKED;
+	if (!rseq_usable)
+		return;
+	if (&__rseq_size)
+		rs = (char *)__builtin_thread_pointer() + __rseq_offset;
+	else
+		rs = register_own_area();
+	/* negative: not registered, or registration failed */
+	if (!rs || (int32_t)READ_ONCE(*(uint32_t *)(rs + RSEQ_OFF_CPU_ID)) < 0)
+		return;
+	thread_mode = THREAD_RSEQ;
+	mcache_rs = rs;
+}
+
+/* The slot this thread is on now; for a sequence only a hint a moment later. */
+static unsigned int current_slot(void)
+{
+	char *rs = mcache_rs;
+
+	if (!rs)
+		return MAX_CIDS + thread_locked_slot;
+	return READ_ONCE(*(uint32_t *)(rs + mcache_global.id_off)) % MAX_CIDS;
+}
+
+unsigned int mcache_nid(void)
+{
+	unsigned int slot = current_slot();
+
+	if (topo.nr_nodes == 1)
+		return 0;
+	if (slot_is_locked(slot))
+		return thread_locked_slot % topo.nr_nodes;
+	if (READ_ONCE(slot_hdrs[slot]))
+		return slot_nid[slot];
+	return topo.fake ? slot % topo.nr_nodes : topo_current_node();
+}
+
+/*
+ * Slots.
+ */
+
+static struct mag_hdr *mcache_new(void)
+{
+	unsigned int nr_hdrs = topo.nr_nodes * ROUTE_CLASSES;
+	size_t bytes = nr_hdrs * sizeof(struct mag_hdr);
+	struct mag_hdr *hdrs;
+	size_t slots = bytes;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		bytes += (size_t)topo.nr_nodes * MAG_BATCHES *
+			 size_classes[sc].batch * MAG_SLOT_SIZE;
+	hdrs = meta_alloc(bytes);
+	if (!hdrs)
+		return NULL;
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+			unsigned int route = route_make(n, sc);
+			struct mag_hdr *h = &hdrs[route];
+			uint32_t base = slots - route * sizeof(*h);
+
+			h->base = base;
+			h->top = base;
+			h->batch = size_classes[sc].batch;
+			h->limit = base + MAG_BATCHES * h->batch * MAG_SLOT_SIZE;
+			slots += h->limit - base;
+		}
+	}
+	return hdrs;
+}
+
+static void slot_attach(struct mag_ref *ref, struct mag_hdr *hdrs, unsigned int nid)
+{
+	/* pairs with the address dependency of every section on the slot */
+	smp_store_release(&ref->local, hdrs + route_make(nid, 0));
+	smp_store_release(&ref->all, hdrs);
+}
+
+static void slot_detach(struct mag_ref *ref)
+{
+	smp_store_release(&ref->local, nothing_hdrs);
+	smp_store_release(&ref->all, nothing_hdrs);
+}
+
+static bool create_locked(unsigned int i)
+{
+	struct locked_slot *ls = &locked_slots[i];
+
+	lock_acquire(&ls->lock);
+	if (!ls->ref.all) {
+		struct mag_hdr *hdrs = mcache_new();
+
+		if (hdrs)
+			slot_attach(&ls->ref, hdrs, i % topo.nr_nodes);
+	}
+	lock_release(&ls->lock);
+	return ls->ref.all != NULL;
+}
+
+/*
+ * Make the slot's magazines if it has none.  False when out of memory, or when
+ * the thread has moved on: it then does without for this once.
+ */
+static bool slot_create(unsigned int slot)
+{
+	int nid;
+
+	if (slot_is_locked(slot))
+		return create_locked(slot - MAX_CIDS);
+	nid = topo_node_of_slot(slot);
+	if (slot >= nr_ids || nid < 0)
+		return false;
+	lock_acquire(&create_lock);
+	if (!slot_hdrs[slot]) {
+		struct mag_hdr *hdrs = mcache_new();
+
+		if (hdrs) {
+			slot_nid[slot] = nid;
+			WRITE_ONCE(slot_hdrs[slot], hdrs);
+			slot_attach(&rseq_refs[slot], hdrs, nid);
+		}
+	}
+	lock_release(&create_lock);
+	return slot_hdrs[slot] != NULL;
+}
+
+static bool slot_exists(unsigned int slot)
+{
+	if (slot_is_locked(slot))
+		return locked_slots[slot - MAX_CIDS].ref.all != NULL;
+	return READ_ONCE(rseq_refs[slot].all) != nothing_hdrs;
+}
+
+/*
+ * The four operations, by sequence or under the slot's lock.
+ */
+
+static struct locked_slot *locked_get(void)
+{
+	struct locked_slot *ls = &locked_slots[thread_locked_slot];
+
+	if (!ls->ref.all)
+		return NULL;
+	lock_acquire(&ls->lock);
+	return ls;
+}
+
+static bool any_pop(size_t sc, struct mag_slot *out)
+{
+	struct locked_slot *ls;
+	bool ok;
+
+	if (mcache_rs)
+		return mcache_pop(sc, out);
+	ls = locked_get();
+	if (!ls)
+		return false;
+	ok = mag_pop(ls->ref.local, sc, out);
+	lock_release(&ls->lock);
+	return ok;
+}
+
+static bool any_push(size_t route, struct mag_slot slot)
+{
+	struct locked_slot *ls;
+	bool ok;
+
+	if (mcache_rs)
+		return mcache_push(route, slot);
+	ls = locked_get();
+	if (!ls)
+		return false;
+	ok = mag_push(ls->ref.all, route, slot);
+	lock_release(&ls->lock);
+	return ok;
+}
+
+static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
+{
+	struct locked_slot *ls;
+	void *rs = mcache_rs;
+
+	if (rs)
+		return rseq_mag_pop_n(rs, mcache_global.id_off, mcache_global.refs,
+				      route, dst, n);
+	ls = locked_get();
+	if (!ls)
+		return 0;
+	n = mag_pop_n(ls->ref.all, route, dst, n);
+	lock_release(&ls->lock);
+	return n;
+}
+
+static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
+{
+	struct locked_slot *ls;
+	void *rs = mcache_rs;
+
+	if (rs)
+		return n ? rseq_mag_push_n(rs, mcache_global.id_off,
+					   mcache_global.refs, route, src, n) : 0;
+	ls = locked_get();
+	if (!ls)
+		return 0;
+	n = mag_push_n(ls->ref.all, route, src, n);
+	lock_release(&ls->lock);
+	return n;
+}
+
+/*
+ * Draining.
+ */
+
+static void drain_hdrs(struct mag_hdr *hdrs)
+{
+	struct mag_slot slots[MAX_BATCH];
+	size_t n;
+
+	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			while ((n = mag_pop_n(hdrs, route_make(nid, sc), slots,
+					      MAX_BATCH)))
+				mcentral_free(nid, sc, slots, n);
+}
+
+/* Throw every thread of the process out of its section; false: cannot. */
+static bool fence_sections(void)
+{
+	static bool registered;
+	int saved = errno;
+	bool ok = true;
+
+	if (!registered) {
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+		registered = ok;
+	}
+	if (ok)
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+	errno = saved;
+	return ok;
+}
+
+static void drain_rseq_slots(void)
+{
+	lock_acquire(&create_lock);
+	for (unsigned int i = 0; i < nr_ids; i++)
+		if (slot_hdrs[i])
+			slot_detach(&rseq_refs[i]);
+	/* From here on no section is inside the magazines (invariant 1). */
+	if (fence_sections())
+		for (unsigned int i = 0; i < nr_ids; i++)
+			if (slot_hdrs[i])
+				drain_hdrs(slot_hdrs[i]);
+	for (unsigned int i = 0; i < nr_ids; i++)
+		if (slot_hdrs[i])
+			slot_attach(&rseq_refs[i], slot_hdrs[i], slot_nid[i]);
+	lock_release(&create_lock);
+}
+
+/* A child inherits every slot and runs on one: the rest is taken into reach. */
+static void drain_after_fork(unsigned int slot)
+{
+	for (unsigned int i = 0; i < nr_ids; i++) {
+		if (i != slot && slot_hdrs[i]) {
+			drain_rseq_slots();
+			return;
+		}
+	}
+}
+
+/* First call of a thread, or on a slot: true when there is something to retry. */
+static bool slow_prepare(void)
+{
+	unsigned int slot;
+	bool fresh = false;
+
+	if (thread_mode == THREAD_NEW) {
+		thread_init();
+		fresh = true;
+	}
+	slot = current_slot();
+	if (unlikely(atomic_load_relaxed(&fork_stale)) && xchg(&fork_stale, 0))
+		drain_after_fork(slot);
+	if (!slot_exists(slot))
+		fresh |= slot_create(slot);
+	/* a sequence declined only because this thread may not use one */
+	return fresh || !mcache_rs;
+}
+
+bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
+{
+	struct mag_slot stack[MAX_BATCH], *slots = stack;
+	unsigned int slot, nid, n, kept;
+	struct mag_batch *b;
+
+	if (slow_prepare() && any_pop(sc, out))
+		return true;
+	slot = current_slot();
+	nid = mcache_nid();
+	b = depot_pop(&mcentrals[nid][sc].depot);
+	if (b) {
+		slots = b->slots;
+		n = b->n;
+		atomic_add_relaxed(&mcentrals[nid][sc].nr_refill, n);
+		atomic_add_relaxed(&mcentrals[nid][sc].nr_refills, 1);
+	} else {
+		n = mcentral_alloc(&nid, sc, slot, slots, size_classes[sc].batch);
+		if (!n)
+			return false;
+	}
+	*out = slots[--n];
+	kept = any_push_n(route_make(nid, sc), slots, n);
+	/* Moved to a slot that is full: what does not fit goes back. */
+	if (unlikely(kept < n))
+		mcentral_free(nid, sc, slots + kept, n - kept);
+	if (b)
+		batch_put(b);
+	return true;
+}
+
+static void flush_batch(size_t route)
+{
+	unsigned int nid = route_nid(route), sc = route_class(route);
+	struct mag_slot stack[MAX_BATCH];
+	struct mag_batch *b = batch_get();
+	struct mag_slot *slots = b ? b->slots : stack;
+	unsigned int n = any_pop_n(route, slots, size_classes[sc].batch);
+
+	if (b) {
+		b->n = n;
+		if (n && depot_push(&mcentrals[nid][sc].depot, b))
+			return;
+	}
+	if (n)
+		mcentral_free(nid, sc, slots, n);
+	if (b)
+		batch_put(b);
+}
+
+void mcache_free_slow(size_t route, struct mag_slot slot)
+{
+	if (slow_prepare() && any_push(route, slot))
+		return;
+	flush_batch(route);
+	if (any_push(route, slot))
+		return;
+	/* Moved to another full slot, or no slot could be made: straight home. */
+	mcentral_free(route_nid(route), route_class(route), &slot, 1);
+}
+
+void mcache_drain_all(void)
+{
+	if (rseq_usable)
+		drain_rseq_slots();
+	for (unsigned int i = 0; i < NR_LOCKED; i++) {
+		struct locked_slot *ls = &locked_slots[i];
+
+		if (!ls->ref.all)
+			continue;
+		lock_acquire(&ls->lock);
+		drain_hdrs(ls->ref.all);
+		lock_release(&ls->lock);
+	}
+	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			mcentral_drain(nid, sc);
+}
+
+static size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
+{
+	size_t n = 0;
+
+	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++) {
+		const struct mag_hdr *h = &hdrs[route_make(nid, sc)];
+
+		n += (READ_ONCE(h->top) - h->base) >> MAG_SLOT_SHIFT;
+	}
+	return n;
+}
+
+size_t mcache_nr_cached(unsigned int sc)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr_ids; i++)
+		if (READ_ONCE(slot_hdrs[i]))
+			n += hdrs_count(slot_hdrs[i], sc);
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		if (READ_ONCE(locked_slots[i].ref.all))
+			n += hdrs_count(locked_slots[i].ref.all, sc);
+	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
+		n += (size_t)atomic_load_relaxed(&mcentrals[nid][sc].depot.count) *
+		     size_classes[sc].batch;
+	return n;
+}
+
+/*
+ * Fork: no section needs to be waited for.  A thread that was inside one did not
+ * commit, and does not exist in the child; committed magazines are whole.
+ */
+void mcache_fork_prepare(struct mcache_fork *f)
+{
+	f->create = lock_fork_prepare(&create_lock);
+	f->locked = 0;
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		if (lock_fork_prepare(&locked_slots[i].lock))
+			f->locked |= 1U << i;
+}
+
+void mcache_fork_done(const struct mcache_fork *f, bool child)
+{
+	for (unsigned int i = NR_LOCKED; i-- > 0;)
+		lock_fork_done(&locked_slots[i].lock, f->locked >> i & 1);
+	lock_fork_done(&create_lock, f->create);
+	if (child) {
+		batch_fork_child();
+		/* What other CPUs had cached is taken back at the next refill. */
+		atomic_store_relaxed(&fork_stale, 1);
+	}
+}

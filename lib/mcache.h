@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Per-CPU caches: magazines of objects, one a route, popped and pushed without a
+ * lock or an atomic instruction.  See lib/mcache.c.
+ */
+#ifndef _LIB_MCACHE_H
+#define _LIB_MCACHE_H
+
+#include <asm/rseq.h>
+#include "heap_arena.h"
+#include "sizeclasses.h"
+
+/*
+ * The thread's rseq area, or NULL: not looked yet, or this thread must not use
+ * sequences (no rseq, a vfork child).  Everything about a thread that the fast
+ * path needs is in this one word.
+ */
+extern __tls void *mcache_rs;
+
+struct mcache_global {
+	size_t id_off;			/* (c) field of the area that names the slot */
+	struct mag_ref *refs;		/* (c) by slot id */
+};
+
+extern struct mcache_global mcache_global;
+
+/* 0 or -ENOMEM. */
+int mcache_init(void);
+
+/* One object of class @sc for this CPU's node; false: take the slow path. */
+static __always_inline bool mcache_pop(size_t sc, struct mag_slot *out)
+{
+	void *rs = mcache_rs;
+
+	if (unlikely(!rs))
+		return false;
+	return rseq_mag_pop(rs, mcache_global.id_off, mcache_global.refs, sc, out);
+}
+
+/* The object goes to the magazine of its route; false: take the slow path. */
+static __always_inline bool mcache_push(size_t route, struct mag_slot slot)
+{
+	void *rs = mcache_rs;
+
+	if (unlikely(!rs))
+		return false;
+	return rseq_mag_push(rs, mcache_global.id_off, mcache_global.refs, route,
+			     slot);
+}
+
+/* The magazine is empty, or there is none yet: refill.  False: no memory. */
+bool mcache_alloc_slow(size_t sc, struct mag_slot *out);
+/* The magazine is full, or there is none yet: flush a batch.  Never fails. */
+void mcache_free_slow(size_t route, struct mag_slot slot);
+
+/* The node this thread allocates from now. */
+unsigned int mcache_nid(void);
+
+/*
+ * Take every cached object of every slot back to the spans, depots included.
+ * Other threads go on meanwhile, through their slow paths.  Waits for a memory
+ * barrier on all CPUs.
+ */
+void mcache_drain_all(void);
+
+/* Objects now in magazines and depots, of class @sc, all nodes; a moment's view. */
+size_t mcache_nr_cached(unsigned int sc);
+bool mcache_uses_rseq(void);
+
+struct mcache_fork {
+	bool create;
+	uint32_t locked;
+};
+
+void mcache_fork_prepare(struct mcache_fork *f);
+void mcache_fork_done(const struct mcache_fork *f, bool child);
+
+#endif /* _LIB_MCACHE_H */

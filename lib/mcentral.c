@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The middle: where magazines are filled from and flushed to.
+ *
+ *	magazine <--- batch ---> depot (lock-free)        first choice both ways
+ *	magazine <-- objects --> spans (mcentral.lock)    depot empty or full
+ *	                           | empty span           ^ no span with room
+ *	                           v                      |
+ *	                         mheap (called without the lock)
+ *
+ * The lock is held for the bits of one batch, never across the page heap.  A span
+ * whose last object comes back leaves the set under the lock and goes to the page
+ * heap after it.
+ *
+ * Invariants:
+ *  1. A span with room is in partial, a full one is on no list, and nr_alloc
+ *     counts its bits; all under the lock.
+ *  2. Objects of a depot batch belong to this node and class.
+ *  3. An object handed in has its bit set; a clear bit is a double free that
+ *     raced past the state byte, and is reported here before any reuse.
+ */
+#include <stdlib.h>
+
+#include "debug.h"
+#include "mcentral.h"
+#include "mheap.h"
+
+/* Bytes of objects a depot may hold, and bounds of the batches. */
+#define DEPOT_BYTES	(256UL << 10)
+#define DEPOT_MIN	2
+#define DEPOT_MAX	16
+
+struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
+
+void mcentral_init(unsigned int nr_nodes)
+{
+	for (unsigned int n = 0; n < nr_nodes; n++) {
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+			const struct size_class *k = &size_classes[sc];
+			struct mcentral *mc = &mcentrals[n][sc];
+			size_t max = DEPOT_BYTES / ((size_t)k->size * k->batch);
+
+			lock_init(&mc->lock, RANK_MCENTRAL);
+			span_set_init(&mc->partial);
+			depot_init(&mc->depot, max < DEPOT_MIN ? DEPOT_MIN :
+				   max > DEPOT_MAX ? DEPOT_MAX : max);
+		}
+	}
+}
+
+/* Objects of the spans at hand; under the lock. */
+static unsigned int mcentral_take(struct mcentral *mc, struct mag_slot *slots,
+				  unsigned int n)
+{
+	unsigned int got = 0;
+	struct mspan *s;
+
+	lock_assert_held(&mc->lock);
+	while (got < n && (s = span_set_pick(&mc->partial))) {
+		got += mspan_alloc(s, slots + got, n - got);
+		if (mspan_full(s))
+			span_set_del(&mc->partial, s);
+		else
+			span_set_update(&mc->partial, s);
+	}
+	mc->nr_out += got;
+	return got;
+}
+
+static void reverse(struct mag_slot *slots, unsigned int n)
+{
+	for (unsigned int i = 0; i < n / 2; i++) {
+		struct mag_slot t = slots[i];
+
+		slots[i] = slots[n - 1 - i];
+		slots[n - 1 - i] = t;
+	}
+}
+
+unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slot,
+			    struct mag_slot *slots, unsigned int n)
+{
+	struct mcentral *mc = &mcentrals[*nid][sc];
+	unsigned int got;
+	struct mspan *s;
+
+	lock_acquire(&mc->lock);
+	got = mcentral_take(mc, slots, n);
+	lock_release(&mc->lock);
+	while (!got) {
+		s = mheap_alloc_span(*nid, sc, slot);
+		if (!s)
+			return 0;
+		if (s->nid != *nid) {
+			/* This node is full: no more than needed of another. */
+			*nid = s->nid;
+			mc = &mcentrals[*nid][sc];
+			n = 1;
+		}
+		lock_acquire(&mc->lock);
+		span_set_add(&mc->partial, s);
+		got = mcentral_take(mc, slots, n);
+		lock_release(&mc->lock);
+	}
+	reverse(slots, got);
+	atomic_add_relaxed(&mc->nr_refill, got);
+	atomic_add_relaxed(&mc->nr_refills, 1);
+	return got;
+}
+
+/*
+ * One object back under the lock of its span; the span if that emptied it, for
+ * the caller to return to the heap without the lock.
+ */
+static struct mspan *mcentral_put(struct mcentral *mc, struct mspan *s,
+				  struct mag_slot slot)
+{
+	bool was_full = mspan_full(s);
+	/* Without misuse detection a slot carries no state to count from. */
+	unsigned int idx = slot.state ? slot.state - s->object_state :
+				mspan_index(s, (uintptr_t)slot.obj);
+
+	if (unlikely(!mspan_free(s, idx)))
+		debug_bad_free((uintptr_t)slot.obj);
+	mc->nr_out--;
+	if (was_full)
+		span_set_add(&mc->partial, s);
+	if (s->nr_alloc == 0) {
+		span_set_del(&mc->partial, s);
+		return s;
+	}
+	if (!was_full)
+		span_set_update(&mc->partial, s);
+	return NULL;
+}
+
+void mcentral_free(unsigned int nid, unsigned int sc,
+		   const struct mag_slot *slots, unsigned int n)
+{
+	struct mcentral *mc = &mcentrals[nid][sc];
+	struct mspan *empty[MAX_BATCH];
+	unsigned int nr_empty = 0;
+
+	atomic_add_relaxed(&mc->nr_flushes, 1);
+	lock_acquire(&mc->lock);
+	for (unsigned int i = 0; i < n; i++) {
+		uintptr_t addr = (uintptr_t)slots[i].obj;
+		uint64_t w = arena_page_word(arena_lookup(addr), addr);
+		struct mspan *s = mcentral_put(mc, page_word_span(w), slots[i]);
+
+		if (s)
+			empty[nr_empty++] = s;
+	}
+	lock_release(&mc->lock);
+	while (nr_empty)
+		mheap_free_span(empty[--nr_empty]);
+}
+
+void mcentral_drain(unsigned int nid, unsigned int sc)
+{
+	struct mag_batch *b;
+
+	while ((b = depot_pop(&mcentrals[nid][sc].depot))) {
+		mcentral_free(nid, sc, b->slots, b->n);
+		batch_put(b);
+	}
+}
+
+void mcentral_fork_prepare(unsigned int nr_nodes, struct mcentral_fork *f)
+{
+	for (unsigned int n = 0; n < nr_nodes; n++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(f->taken[n]); i++)
+			f->taken[n][i] = 0;
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			if (lock_fork_prepare(&mcentrals[n][sc].lock))
+				f->taken[n][sc / 32] |= 1U << (sc % 32);
+	}
+}
+
+void mcentral_fork_done(unsigned int nr_nodes, const struct mcentral_fork *f,
+			bool child)
+{
+	for (unsigned int n = nr_nodes; n-- > 0;) {
+		for (unsigned int sc = NR_SIZE_CLASSES; sc-- > 1;) {
+			lock_fork_done(&mcentrals[n][sc].lock,
+				       f->taken[n][sc / 32] >> (sc % 32) & 1);
+			if (child)
+				depot_fork_child(&mcentrals[n][sc].depot);
+		}
+	}
+}

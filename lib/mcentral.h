@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Per node and size class: the depot of batches, and behind it the spans.  See
+ * lib/mcentral.c.
+ */
+#ifndef _LIB_MCENTRAL_H
+#define _LIB_MCENTRAL_H
+
+#include <asm/cache.h>
+#include "depot.h"
+#include "heap_arena.h"
+#include "lock.h"
+#include "span_set.h"
+
+struct mcentral {
+	struct depot depot;
+	struct lock lock;
+	struct span_set partial;	/* (l) spans with room */
+	uint64_t nr_refill;		/* (a) objects handed to caches */
+	uint64_t nr_refills;		/* (a) times */
+	uint64_t nr_flushes;		/* (a) batches that came back */
+	int64_t nr_out;			/* (l) objects out of the spans: live or cached */
+} __aligned(DESTRUCTIVE_BYTES);
+
+extern struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
+
+void mcentral_init(unsigned int nr_nodes);
+
+/*
+ * Up to @n objects of class @sc of node *@nid, into slots[], lowest address last
+ * (the caller pops from the end).  Fewer when memory is short, 0 for none; one
+ * of another node, named in *@nid, when this one is full.  @slot: the caller's
+ * cache slot.  Holds no lock.
+ */
+unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slot,
+			    struct mag_slot *slots, unsigned int n);
+/* Take @n objects of one route back into their spans.  Holds no lock. */
+void mcentral_free(unsigned int nid, unsigned int sc,
+		   const struct mag_slot *slots, unsigned int n);
+/* Empty the depot of one class into its spans. */
+void mcentral_drain(unsigned int nid, unsigned int sc);
+
+struct mcentral_fork {
+	uint32_t taken[MAX_NODES][(NR_SIZE_CLASSES + 31) / 32];
+};
+
+void mcentral_fork_prepare(unsigned int nr_nodes, struct mcentral_fork *f);
+void mcentral_fork_done(unsigned int nr_nodes, const struct mcentral_fork *f,
+			bool child);
+
+#endif /* _LIB_MCENTRAL_H */

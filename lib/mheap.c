@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The page heap: one a node.
+ *
+ *	mheap_alloc_span            mheap_alloc_large
+ *	     |                            |
+ *	heap_cache[slot]  (try-lock)      |
+ *	     | window empty               |
+ *	     +----------> page_alloc <----+        (mheap.lock)
+ *	                      | no run of pages
+ *	                  mheap_grow: prepare 4 MiB steps of the current arena,
+ *	                              or reserve further arenas
+ *
+ * A node that has no memory left is passed over for the next by distance; a span
+ * knows the node it came from and goes back there.
+ *
+ * Invariants:
+ *  1. Pages of a span in use are marked in use in page_alloc, and entered in the
+ *     page words before the span is returned to the caller.
+ *  2. Page words of free pages are 0.
+ *  3. [grow_base, grow_end) is reserved address space inside this node's arenas,
+ *     right behind what page_alloc was last given.
+ *  4. Descriptors are recycled, never unmapped.
+ *
+ * Locks: heap_cache.lock is only tried (except for fork and flush), and mheap.lock
+ * is taken inside it.  Callers hold neither.
+ */
+#include <errno.h>
+
+#include "conf.h"
+#include "mheap.h"
+#include "numa.h"
+
+#define GROW_STEP	CHUNK_SIZE
+/* Descriptors moved to a heap cache at once. */
+#define SPAN_STASH	8
+/* What one call gives back to the kernel between two looks at the lock. */
+#define RELEASE_MAX	(1024UL << 10)
+
+struct mheap mheaps[MAX_NODES];
+
+static void *mheap_meta(void *arg, size_t size)
+{
+	return meta_alloc(size);
+}
+
+int mheap_init(unsigned int nr_nodes)
+{
+	for (unsigned int nid = 0; nid < nr_nodes; nid++) {
+		struct mheap *h = &mheaps[nid];
+
+		lock_init(&h->lock, RANK_MHEAP);
+		h->nid = nid;
+		if (page_alloc_init(&h->pages, mheap_meta, NULL))
+			return -ENOMEM;
+		for (unsigned int i = 1; i < NR_MSPAN_BINS; i++)
+			fixalloc_init(&h->spans[i], i * 64);
+		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
+			lock_init(&h->cache[i].lock, RANK_PAGE_CACHE);
+	}
+	return 0;
+}
+
+static void mheap_advise(uintptr_t base, size_t size)
+{
+	/*
+	 * A huge page for the first small object of a process would cost it 2 MiB
+	 * or more: nothing is huge unless asked for.
+	 */
+	vm_advise_huge((void *)base, size, conf.thp == THP_ALWAYS);
+}
+
+/* Prepare [base, base + size) and give it to page_alloc. */
+static int mheap_prepare(struct mheap *h, uintptr_t base, size_t size)
+{
+	if (vm_prepare((void *)base, size))
+		return -ENOMEM;
+	if (page_alloc_grow(&h->pages, base, size)) {
+		/* Stays prepared and unused: rare, and no memory is behind it. */
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Make room for a run of @nr_pages; under h->lock. */
+static int mheap_grow(struct mheap *h, size_t nr_pages)
+{
+	size_t need = align_up(nr_pages << HA_PAGE_SHIFT, GROW_STEP);
+	size_t size;
+	uintptr_t base;
+
+	lock_assert_held(&h->lock);
+	if (h->grow_end - h->grow_base < need) {
+		size = align_up(need, ARENA_SIZE);
+		base = heap_arena_reserve(&size, h->nid, conf.numa);
+		if (!base)
+			return -ENOMEM;
+		mheap_advise(base, size);
+		if (base == h->grow_end && h->grow_end) {
+			h->grow_end += size;
+		} else {
+			/* The old tail is still good for smaller runs. */
+			if (h->grow_end > h->grow_base)
+				mheap_prepare(h, h->grow_base,
+					      h->grow_end - h->grow_base);
+			h->grow_base = base;
+			h->grow_end = base + size;
+		}
+	}
+	if (h->grow_end - h->grow_base < need)
+		return -ENOMEM;
+	base = h->grow_base;
+	if (mheap_prepare(h, base, need))
+		return -ENOMEM;
+	h->grow_base = base + need;
+	return 0;
+}
+
+static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
+				   size_t *nr_scav)
+{
+	uintptr_t base;
+
+	lock_assert_held(&h->lock);
+	base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
+	if (base || mheap_grow(h, nr + align - 1))
+		return base;
+	return page_alloc_alloc(&h->pages, nr, align, nr_scav);
+}
+
+/* Descriptors, under h->lock. */
+static struct mspan *mheap_span_get(struct mheap *h, unsigned int bin)
+{
+	return fixalloc_alloc(&h->spans[bin]);
+}
+
+static void mheap_span_put(struct mheap *h, struct mspan *s)
+{
+	fixalloc_free(&h->spans[mspan_bytes(s->nelems) / 64], s);
+}
+
+/*
+ * The page cache's share: pages from the window, a descriptor from the stash,
+ * each refilled under the heap lock when it runs out.  0 or -ENOMEM.
+ */
+static int heap_cache_alloc(struct heap_cache *c, struct mheap *h, size_t nr,
+			    unsigned int bin, uintptr_t *base, struct mspan **sp)
+{
+	size_t nr_scav;
+	struct mspan *s = c->spans[bin];
+
+	*base = page_cache_alloc(&c->pages, nr, &nr_scav);
+	if (*base && s) {
+		c->spans[bin] = *(struct mspan **)s;
+		*sp = s;
+		return 0;
+	}
+	lock_acquire(&h->lock);
+	if (!*base) {
+		page_cache_flush(&c->pages, &h->pages);
+		if (page_alloc_to_cache(&h->pages, &c->pages))
+			*base = page_cache_alloc(&c->pages, nr, &nr_scav);
+		if (!*base)
+			*base = mheap_alloc_pages(h, nr, 1, &nr_scav);
+	}
+	for (int i = 0; !s && i < SPAN_STASH; i++) {
+		struct mspan *new = mheap_span_get(h, bin);
+
+		if (!new)
+			break;
+		*(struct mspan **)new = c->spans[bin];
+		c->spans[bin] = new;
+	}
+	s = c->spans[bin];
+	if (s && *base)
+		c->spans[bin] = *(struct mspan **)s;
+	else if (*base)
+		page_alloc_free(&h->pages, *base, nr, false);
+	lock_release(&h->lock);
+	*sp = s;
+	return s && *base ? 0 : -ENOMEM;
+}
+
+static int mheap_alloc_direct(struct mheap *h, size_t nr, size_t align,
+			      unsigned int bin, uintptr_t *base,
+			      struct mspan **sp, size_t *nr_scav)
+{
+	lock_acquire(&h->lock);
+	*sp = mheap_span_get(h, bin);
+	*base = *sp ? mheap_alloc_pages(h, nr, align, nr_scav) : 0;
+	if (*sp && !*base)
+		fixalloc_free(&h->spans[bin], *sp);
+	lock_release(&h->lock);
+	return *base ? 0 : -ENOMEM;
+}
+
+static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
+				    unsigned int slot)
+{
+	const struct size_class *k = &size_classes[sc];
+	unsigned int bin = mspan_bytes(k->nelems) / 64;
+	struct heap_cache *c = &h->cache[slot % NR_HEAP_CACHES];
+	struct mspan *s;
+	uintptr_t base;
+	size_t nr_scav;
+	int err;
+
+	if (k->pages < HEAP_CACHE_MAX_PAGES && lock_try_acquire(&c->lock)) {
+		err = heap_cache_alloc(c, h, k->pages, bin, &base, &s);
+		lock_release(&c->lock);
+	} else {
+		err = mheap_alloc_direct(h, k->pages, 1, bin, &base, &s, &nr_scav);
+	}
+	if (err)
+		return NULL;
+	mspan_init(s, base, k->pages, sc, h->nid);
+	heap_arena_set_span(base, k->pages, s, h->nid, sc);
+	atomic_add_relaxed(&h->nr_spans, 1);
+	atomic_add_relaxed(&h->nr_spans_total, 1);
+	return s;
+}
+
+struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot)
+{
+	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
+		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
+		struct mspan *s = mheap_try_span(h, sc, slot);
+
+		if (s || conf.numa == VM_BIND_STRICT)
+			return s;
+	}
+	return NULL;
+}
+
+struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
+				size_t align_pages, bool *zeroed)
+{
+	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
+		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
+		unsigned int bin = mspan_bytes(1) / 64;
+		struct mspan *s;
+		uintptr_t base;
+		size_t nr_scav;
+
+		if (mheap_alloc_direct(h, nr_pages, align_pages, bin, &base, &s,
+				       &nr_scav)) {
+			if (conf.numa == VM_BIND_STRICT)
+				return NULL;
+			continue;
+		}
+		mspan_init(s, base, nr_pages, 0, h->nid);
+		heap_arena_set_span(base, nr_pages, s, h->nid, 0);
+		atomic_add_relaxed(&h->nr_spans, 1);
+		atomic_add_relaxed(&h->nr_large, 1);
+		atomic_add_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
+		*zeroed = nr_scav == nr_pages;
+		return s;
+	}
+	return NULL;
+}
+
+void mheap_free_span(struct mspan *s)
+{
+	struct mheap *h = &mheaps[s->nid];
+	uintptr_t base = s->start;
+	size_t nr_pages = s->nr_pages;
+
+	heap_arena_clear_span(base, nr_pages, s->sc);
+	if (!s->sc)
+		atomic_sub_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
+	atomic_sub_relaxed(&h->nr_spans, 1);
+	/* late readers: dead before anything of it changes */
+	smp_store_release(&s->state, MSPAN_DEAD);
+	lock_acquire(&h->lock);
+	mheap_span_put(h, s);
+	page_alloc_free(&h->pages, base, nr_pages, false);
+	lock_release(&h->lock);
+}
+
+bool mheap_resize_large(struct mspan *s, size_t nr_pages)
+{
+	struct mheap *h = &mheaps[s->nid];
+	size_t old = s->nr_pages, nr_scav;
+	bool ok = true;
+
+	lock_acquire(&h->lock);
+	if (nr_pages < old) {
+		page_alloc_free(&h->pages, s->start + (nr_pages << HA_PAGE_SHIFT),
+				old - nr_pages, false);
+	} else if (nr_pages > old) {
+		ok = page_alloc_alloc_at(&h->pages,
+					 s->start + (old << HA_PAGE_SHIFT),
+					 nr_pages - old, &nr_scav);
+	}
+	if (ok)
+		WRITE_ONCE(s->nr_pages, nr_pages);
+	lock_release(&h->lock);
+	if (ok)
+		atomic_add_relaxed(&h->large_bytes,
+				   (nr_pages - old) << HA_PAGE_SHIFT);
+	return ok;
+}
+
+void mheap_flush_caches(unsigned int nid)
+{
+	struct mheap *h = &mheaps[nid];
+
+	for (unsigned int i = 0; i < NR_HEAP_CACHES; i++) {
+		struct heap_cache *c = &h->cache[i];
+
+		lock_acquire(&c->lock);
+		lock_acquire(&h->lock);
+		page_cache_flush(&c->pages, &h->pages);
+		lock_release(&h->lock);
+		lock_release(&c->lock);
+	}
+}
+
+size_t mheap_release(unsigned int nid, size_t max)
+{
+	struct mheap *h = &mheaps[nid];
+	size_t min_pages = max_size(1, vm_page_size >> HA_PAGE_SHIFT);
+	size_t done = 0, nr;
+	uintptr_t limit = ~0UL, base;
+
+	while (done < max) {
+		bool scav;
+
+		lock_acquire(&h->lock);
+		base = page_alloc_take_unscav(&h->pages, limit, min_pages,
+					      RELEASE_MAX >> HA_PAGE_SHIFT, &nr);
+		lock_release(&h->lock);
+		if (!base)
+			break;
+		scav = vm_return((void *)base, nr << HA_PAGE_SHIFT) == 0;
+		lock_acquire(&h->lock);
+		page_alloc_free(&h->pages, base, nr, scav);
+		lock_release(&h->lock);
+		if (scav)
+			done += nr << HA_PAGE_SHIFT;
+		limit = base;
+	}
+	return done;
+}
+
+void mheap_stat(unsigned int nid, struct mheap_stat *st)
+{
+	struct mheap *h = &mheaps[nid];
+
+	lock_acquire(&h->lock);
+	st->pages = h->pages.nr_pages;
+	st->free = h->pages.nr_free;
+	st->returned = h->pages.nr_scav;
+	lock_release(&h->lock);
+	/* Windows count as in use there; they are free to everyone else. */
+	for (unsigned int i = 0; i < NR_HEAP_CACHES; i++) {
+		st->free += popcount64(READ_ONCE(h->cache[i].pages.free));
+		st->returned += popcount64(READ_ONCE(h->cache[i].pages.scav));
+	}
+	st->spans = atomic_load_relaxed(&h->nr_spans);
+	st->large_bytes = atomic_load_relaxed(&h->large_bytes);
+	st->nr_large = atomic_load_relaxed(&h->nr_large);
+	st->nr_spans_total = atomic_load_relaxed(&h->nr_spans_total);
+}
+
+void mheap_fork_prepare(unsigned int nr_nodes, struct mheap_fork *f)
+{
+	f->heaps = 0;
+	for (unsigned int n = 0; n < nr_nodes; n++) {
+		f->caches[n] = 0;
+		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
+			if (lock_fork_prepare(&mheaps[n].cache[i].lock))
+				f->caches[n] |= 1U << i;
+	}
+	for (unsigned int n = 0; n < nr_nodes; n++)
+		if (lock_fork_prepare(&mheaps[n].lock))
+			f->heaps |= 1U << n;
+}
+
+void mheap_fork_done(unsigned int nr_nodes, const struct mheap_fork *f)
+{
+	for (unsigned int n = nr_nodes; n-- > 0;)
+		lock_fork_done(&mheaps[n].lock, f->heaps >> n & 1);
+	for (unsigned int n = nr_nodes; n-- > 0;)
+		for (unsigned int i = NR_HEAP_CACHES; i-- > 0;)
+			lock_fork_done(&mheaps[n].cache[i].lock,
+				       f->caches[n] >> i & 1);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page heap of one node: spans in, pages out.  See lib/mheap.c.
+ */
+#ifndef _LIB_MHEAP_H
+#define _LIB_MHEAP_H
+
+#include <asm/cache.h>
+#include "fixalloc.h"
+#include "heap_arena.h"
+#include "lock.h"
+#include "mspan.h"
+#include "page_alloc.h"
+#include "page_cache.h"
+
+/* CPU slots share this many page caches; a busy one is passed by. */
+#define NR_HEAP_CACHES		16
+#define HEAP_CACHE_MAX_PAGES	16	/* larger spans go to the heap itself */
+
+struct heap_cache {
+	struct lock lock;
+	struct page_cache pages;			/* (l) */
+	struct mspan *spans[NR_MSPAN_BINS];		/* (l) descriptors at hand */
+} __aligned(L1_CACHE_BYTES);
+
+struct mheap {
+	struct lock lock;
+	unsigned int nid;				/* (c) */
+	struct page_alloc pages;			/* (l) */
+	uintptr_t grow_base;				/* (l) reserved, not prepared: */
+	uintptr_t grow_end;				/*     [grow_base, grow_end) */
+	struct fixalloc spans[NR_MSPAN_BINS];		/* (l) by descriptor size / 64 */
+	size_t nr_spans;				/* (a) in use */
+	size_t large_bytes;				/* (a) in large spans */
+	size_t nr_large;				/* (a) allocations so far */
+	size_t nr_spans_total;				/* (a) small spans ever made */
+	struct heap_cache cache[NR_HEAP_CACHES];
+} __aligned(DESTRUCTIVE_BYTES);
+
+extern struct mheap mheaps[MAX_NODES];
+
+/* 0 or -ENOMEM; @nr_nodes heaps, before any other call. */
+int mheap_init(unsigned int nr_nodes);
+
+/*
+ * A span of class @sc for @nid, else from the nearest node that has room (never
+ * another one when binding is strict).  @slot picks the page cache.  NULL when no
+ * node has memory.  Caller holds no lock.
+ */
+struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot);
+/*
+ * A large span of @nr_pages whose start is a multiple of @align_pages pages.
+ * *zeroed: its memory is known to read as zero.
+ */
+struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
+				size_t align_pages, bool *zeroed);
+/* Either kind; the caller owns it wholly.  Holds no lock. */
+void mheap_free_span(struct mspan *s);
+/* Change a large span's length in place; false when its neighbour is taken. */
+bool mheap_resize_large(struct mspan *s, size_t nr_pages);
+
+/*
+ * Return every free page to the kernel, at most @max bytes; the number of bytes
+ * that went back.
+ */
+size_t mheap_release(unsigned int nid, size_t max);
+/* Empty the page caches into the heap. */
+void mheap_flush_caches(unsigned int nid);
+
+struct mheap_stat {
+	size_t pages;			/* prepared */
+	size_t free;			/* of these, free */
+	size_t returned;		/* of the free ones, given back */
+	size_t spans;
+	size_t large_bytes;
+	size_t nr_large;
+	size_t nr_spans_total;
+};
+
+void mheap_stat(unsigned int nid, struct mheap_stat *st);
+
+/* Locks of all nodes, in order; a bit for each that was taken here. */
+struct mheap_fork {
+	uint32_t heaps;
+	uint32_t caches[MAX_NODES];
+};
+
+void mheap_fork_prepare(unsigned int nr_nodes, struct mheap_fork *f);
+void mheap_fork_done(unsigned int nr_nodes, const struct mheap_fork *f);
+
+#endif /* _LIB_MHEAP_H */

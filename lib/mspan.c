@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Objects of one span: who is out, who is in.  See lib/mspan.h for the layout.
+ *
+ * Allocation is address ordered within the span: new objects pack towards its
+ * low end, and what dies at its high end frees whole pages.  The mcentral lock
+ * of the span's class and node protects the bits; object states are not touched
+ * here, except that a new span starts with all of them free.
+ */
+#include <string.h>
+
+#include "mspan.h"
+
+void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
+		unsigned int sc, unsigned int nid)
+{
+	const struct size_class *c = &size_classes[sc];
+	unsigned int nelems = sc ? c->nelems : 1;
+
+	s->start = start;
+	s->nr_pages = nr_pages;
+	s->size = sc ? c->size : 0;
+	s->nelems = nelems;
+	s->nr_alloc = 0;
+	s->sc = sc;
+	s->nid = nid;
+	s->set_idx = 0;
+	s->hint = 0;
+	s->user_size = 0;
+	s->seq++;
+	list_init(&s->link);
+	memset(s->object_state, OBJECT_FREE,
+	       mspan_bits_offset(nelems) + bitmap_words(nelems) * 8);
+	/* pairs with the acquire of readers that found the span by address */
+	__atomic_store_n(&s->state, sc ? MSPAN_SMALL : MSPAN_LARGE,
+			 __ATOMIC_RELEASE);
+}
+
+unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n)
+{
+	uint64_t *bits = mspan_bits(s);
+	unsigned int nr_words = bitmap_words(s->nelems);
+	unsigned int got = 0, w;
+
+	for (w = s->hint; w < nr_words && got < n; w++) {
+		unsigned int base = w * 64;
+		uint64_t free = ~bits[w];
+
+		if (base + 64 > s->nelems)
+			free &= bits_mask(0, s->nelems - base);
+		while (free && got < n) {
+			unsigned int idx = base + ctz64(free);
+
+			free &= free - 1;
+			bits[w] |= 1ULL << (idx - base);
+			slots[got].obj = mspan_object(s, idx);
+			slots[got].state = &s->object_state[idx];
+			got++;
+		}
+		if (free)
+			break;
+	}
+	s->hint = w;
+	s->nr_alloc += got;
+	return got;
+}
+
+bool mspan_free(struct mspan *s, unsigned int idx)
+{
+	uint64_t *bits = mspan_bits(s);
+
+	if (unlikely(!bitmap_test(bits, idx)))
+		return false;
+	bitmap_clear(bits, idx);
+	if (idx / 64 < s->hint)
+		s->hint = idx / 64;
+	s->nr_alloc--;
+	return true;
+}
+
+bool mspan_validate(struct mspan *s)
+{
+	uint64_t *bits = mspan_bits(s);
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < s->nelems; i++) {
+		bool bit = bitmap_test(bits, i);
+
+		count += bit;
+		if (!bit && s->object_state[i] == OBJECT_LIVE)
+			return false;
+		if (!bit && i / 64 < s->hint)
+			return false;
+	}
+	return count == s->nr_alloc && s->object_state[s->nelems] == OBJECT_FREE;
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Topology in two steps.
+ *
+ * The first malloc may run before libnuma's constructor, so all that is asked
+ * then is how many nodes this process may allocate on (get_mempolicy, one system
+ * call).  One node: that is the end of it.  Several: node distances come from
+ * libnuma in our own constructor, which the loader runs after libnuma's; until
+ * then every node's order is by number.
+ *
+ * libnuma is undefined before numa_available() and prints and allocates on
+ * errors: it is called here alone, from the constructor, after it said yes.
+ *
+ * Invariants: nr_nodes never changes after topo_init(); order[n] is always a
+ * permutation that starts with n (readers may see a row change under them and
+ * still find every node at most twice, never none).
+ */
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <numa.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "numa.h"
+
+struct topo topo = { .nr_nodes = 1 };
+
+static void topo_default_order(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		for (unsigned int i = 0; i < topo.nr_nodes; i++)
+			topo.order[n][i] = (n + i) % topo.nr_nodes;
+}
+
+void topo_init(unsigned int fake, bool on)
+{
+	unsigned long mask[16] = { 0 };
+	int saved = errno;
+
+	if (fake) {
+		topo.fake = true;
+		topo.nr_nodes = fake;
+	} else if (on && syscall(SYS_get_mempolicy, NULL, mask,
+				 64 * ARRAY_SIZE(mask), NULL,
+				 MPOL_F_MEMS_ALLOWED) == 0) {
+		for (unsigned int n = 0; n < MAX_NODES; n++)
+			if (mask[0] >> n & 1)
+				topo.nr_nodes = n + 1;
+	}
+	errno = saved;
+	topo_default_order();
+}
+
+/* Insertion sort of each row by distance; MAX_NODES is small. */
+static void topo_sort_row(unsigned int n)
+{
+	uint8_t row[MAX_NODES];
+
+	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
+		unsigned int node = topo.order[n][i], j = i;
+		int d = node == n ? 0 : numa_distance(n, node);
+
+		/* 0 from libnuma means unknown: last */
+		if (node != n && d == 0)
+			d = 1 << 20;
+		for (; j > 0; j--) {
+			int prev = row[j - 1] == n ? 0 : numa_distance(n, row[j - 1]);
+
+			if (prev <= d)
+				break;
+			row[j] = row[j - 1];
+		}
+		row[j] = node;
+	}
+	for (unsigned int i = 0; i < topo.nr_nodes; i++)
+		WRITE_ONCE(topo.order[n][i], row[i]);
+}
+
+void topo_init_late(void)
+{
+	if (topo.fake || topo.nr_nodes == 1 || numa_available() < 0)
+		return;
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		topo_sort_row(n);
+}
+
+unsigned int topo_current_node(void)
+{
+	unsigned int cpu, node;
+	int saved = errno;
+	long err;
+
+	if (topo.nr_nodes == 1 || topo.fake)
+		return 0;
+	err = syscall(SYS_getcpu, &cpu, &node, NULL);
+	errno = saved;
+	return err || node >= topo.nr_nodes ? 0 : node;
+}
+
+int topo_node_of_slot(unsigned int id)
+{
+	unsigned int cpu, node;
+	int saved = errno;
+	long err;
+
+	if (topo.nr_nodes == 1)
+		return 0;
+	if (topo.fake)
+		return id % topo.nr_nodes;
+	/* Both from one call, so they agree. */
+	err = syscall(SYS_getcpu, &cpu, &node, NULL);
+	errno = saved;
+	if (err || cpu != id)
+		return -1;
+	return node < topo.nr_nodes ? node : 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * liburcu, and nothing else includes it.
+ *
+ * Lock-free stacks (urcu/lfstack.h) of batches: pushes from anywhere at any time;
+ * pops exclude each other by a try-lock of the stack, which is one of the ways
+ * the library allows against the ABA problem of a pop.  The operations:
+ *
+ *	            push   pop
+ *	   push      -      -        - both at once, lock-free
+ *	   pop       -      X        X one excludes the other (declines)
+ *
+ * A declined pop reads as "empty": the caller goes to the next layer and nobody
+ * waits for a preempted thread.
+ */
+#ifndef _LIB_RCU_H
+#define _LIB_RCU_H
+
+#define _LGPL_SOURCE		/* inline forms; the licence is compatible */
+#include <urcu/lfstack.h>
+
+#include <asm/atomic.h>
+#include <util/compiler.h>
+
+/* liburcu's assembly is invisible to ThreadSanitizer: say what it orders. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+#define rcu_san_acquire(p)	__tsan_acquire(p)
+#define rcu_san_release(p)	__tsan_release(p)
+#else
+#define rcu_san_acquire(p)	((void)(p))
+#define rcu_san_release(p)	((void)(p))
+#endif
+
+struct lfstack {
+	struct __cds_lfs_stack head;
+	uint32_t popper;		/* (a) 1: a thread is popping */
+};
+
+static inline void lfstack_init(struct lfstack *s)
+{
+	__cds_lfs_init(&s->head);
+	s->popper = 0;
+}
+
+static inline bool lfstack_empty(struct lfstack *s)
+{
+	return READ_ONCE(s->head.head) == NULL;
+}
+
+static inline void lfstack_push(struct lfstack *s, struct cds_lfs_node *node)
+{
+	cds_lfs_node_init(node);
+	rcu_san_release(node);
+	cds_lfs_push(&s->head, node);
+}
+
+static inline struct cds_lfs_node *lfstack_try_pop(struct lfstack *s)
+{
+	struct cds_lfs_node *node;
+
+	if (lfstack_empty(s) || atomic_load_relaxed(&s->popper))
+		return NULL;
+	/* acquire pairs with the release below: one popper at a time */
+	if (!try_cmpxchg_acquire(&s->popper, 0, 1))
+		return NULL;
+	node = __cds_lfs_pop(&s->head);
+	smp_store_release(&s->popper, 0);
+	rcu_san_acquire(node);
+	return node;
+}
+
+/* In the child of a fork: a popper that stayed in the parent. */
+static inline void lfstack_fork_child(struct lfstack *s)
+{
+	s->popper = 0;
+}
+
+#endif /* _LIB_RCU_H */

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Address space as a state machine, after Go's src/runtime/mem.go.
+ *
+ *	        vm_reserve           vm_prepare          first touch
+ *	 None -------------> Reserved ----------> Prepared ----------> Ready
+ *	   ^                 PROT_NONE            read/write           resident
+ *	   |                                          ^                  |
+ *	   +-------------- vm_release ---------------------  vm_return --+
+ *
+ * Linux makes a page Ready by itself when it is touched, so only the way back is
+ * a call.  Reserved space has MAP_NORESERVE and no access: it costs nothing under
+ * any overcommit mode; vm_prepare() is where commit charge is taken, and where
+ * overcommit=2 or a limit may say no.
+ *
+ * Invariants:
+ *  1. Every range handed in is page aligned (the kernel's page).
+ *  2. errno is left as it was by every function here: a caller that fails sets
+ *     its own.
+ *  3. Statistics are bytes asked of the kernel, not resident bytes.
+ *
+ * Any thread, any time after vm_init(), no locks.  Not here: what a range is for.
+ */
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <asm/atomic.h>
+#include <util/align.h>
+#include "vm.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE	0x100000
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA		0x53564d41
+#define PR_SET_VMA_ANON_NAME	0
+#endif
+
+struct vm_stat vm_stat;
+size_t vm_page_size = 4096;
+
+static bool vm_no_names;	/* the kernel said EINVAL once */
+
+#ifdef CONFIG_FAULT_INJECTION
+static long vm_fail_at;
+static bool vm_fail_sticky;
+
+void vm_fail_nth(long nth, bool sticky)
+{
+	atomic_store_relaxed(&vm_fail_sticky, sticky);
+	atomic_store_relaxed(&vm_fail_at, nth);
+}
+
+static bool vm_fault(void)
+{
+	long n = atomic_load_relaxed(&vm_fail_at);
+
+	if (n <= 0)
+		return false;
+	if (n == 1 && atomic_load_relaxed(&vm_fail_sticky))
+		return true;
+	return atomic_fetch_add_relaxed(&vm_fail_at, -1) == 1;
+}
+#else
+static inline bool vm_fault(void)
+{
+	return false;
+}
+#endif
+
+static void vm_count_call(void)
+{
+	atomic_add_relaxed(&vm_stat.nr_calls, 1);
+}
+
+void vm_init(void)
+{
+	vm_page_size = getauxval(AT_PAGESZ);
+}
+
+static void vm_name(void *addr, size_t size, const char *name)
+{
+	if (vm_no_names)
+		return;
+	vm_count_call();
+	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name))
+		vm_no_names = true;
+}
+
+static void *vm_mmap(uintptr_t addr, size_t size, int prot, int flags)
+{
+	int saved = errno;
+	void *p;
+
+	if (vm_fault())
+		return NULL;
+	vm_count_call();
+	p = mmap((void *)addr, size, prot,
+		 MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+	errno = saved;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void vm_munmap(void *addr, size_t size)
+{
+	int saved = errno;
+
+	vm_count_call();
+	munmap(addr, size);
+	errno = saved;
+}
+
+static int vm_mprotect(void *addr, size_t size)
+{
+	int saved = errno, err = 0;
+
+	if (vm_fault())
+		return -ENOMEM;
+	vm_count_call();
+	if (mprotect(addr, size, PROT_READ | PROT_WRITE))
+		err = -ENOMEM;
+	errno = saved;
+	return err;
+}
+
+static void vm_reserved(void *p, size_t size)
+{
+	int saved = errno;
+
+	atomic_add_relaxed(&vm_stat.reserved[VM_HEAP], size);
+	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	vm_name(p, size, "heaparena heap");
+	errno = saved;
+}
+
+bool vm_reserve_at(uintptr_t addr, size_t size)
+{
+	void *p = vm_mmap(addr, size, PROT_NONE,
+			  MAP_NORESERVE | MAP_FIXED_NOREPLACE);
+
+	if (!p)
+		return false;
+	/* Before Linux 4.17 the flag is unknown and the address only a hint. */
+	if ((uintptr_t)p != addr) {
+		vm_munmap(p, size);
+		return false;
+	}
+	vm_reserved(p, size);
+	return true;
+}
+
+void *vm_reserve(uintptr_t hint, size_t size, size_t align)
+{
+	uintptr_t p, start, end;
+
+	if (hint && is_aligned(hint, align) && vm_reserve_at(hint, size))
+		return (void *)hint;
+	p = (uintptr_t)vm_mmap(0, size, PROT_NONE, MAP_NORESERVE);
+	if (!p)
+		return NULL;
+	if (is_aligned(p, align)) {
+		vm_reserved((void *)p, size);
+		return (void *)p;
+	}
+	/* Over-reserve by the alignment, then trim both ends. */
+	vm_munmap((void *)p, size);
+	if (size + align < size)
+		return NULL;
+	p = (uintptr_t)vm_mmap(0, size + align, PROT_NONE, MAP_NORESERVE);
+	if (!p)
+		return NULL;
+	start = align_up(p, align);
+	end = p + size + align;
+	if (start > p)
+		vm_munmap((void *)p, start - p);
+	if (end > start + size)
+		vm_munmap((void *)(start + size), end - (start + size));
+	vm_reserved((void *)start, size);
+	return (void *)start;
+}
+
+int vm_prepare(void *addr, size_t size)
+{
+	int err = vm_mprotect(addr, size);
+
+	if (err)
+		return err;
+	atomic_sub_relaxed(&vm_stat.reserved[VM_HEAP], size);
+	atomic_add_relaxed(&vm_stat.prepared[VM_HEAP], size);
+	return 0;
+}
+
+int vm_return(void *addr, size_t size)
+{
+	int saved = errno, err = 0;
+
+	if (vm_fault())
+		return -ENOMEM;
+	vm_count_call();
+	/* DONTNEED, not FREE: resident memory falls now and zero is certain. */
+	if (madvise(addr, size, MADV_DONTNEED))
+		err = -errno;
+	errno = saved;
+	return err;
+}
+
+void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind)
+{
+	vm_munmap(addr, size);
+	atomic_sub_relaxed(&vm_stat.prepared[kind], prepared);
+	atomic_sub_relaxed(&vm_stat.reserved[kind], size - prepared);
+	atomic_sub_relaxed(&vm_stat.nr_maps, 1);
+}
+
+void *vm_map_meta(size_t size)
+{
+	int saved = errno;
+	void *p = vm_mmap(0, size, PROT_READ | PROT_WRITE, 0);
+
+	if (!p)
+		return NULL;
+	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
+	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	vm_name(p, size, "heaparena meta");
+	errno = saved;
+	return p;
+}
+
+void *vm_map_meta_sparse(size_t size)
+{
+	int saved = errno;
+	void *p = vm_mmap(0, size, PROT_READ, MAP_NORESERVE);
+
+	if (!p)
+		return NULL;
+	atomic_add_relaxed(&vm_stat.reserved[VM_META], size);
+	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	vm_name(p, size, "heaparena index");
+	errno = saved;
+	return p;
+}
+
+int vm_prepare_meta(void *addr, size_t size)
+{
+	int err = vm_mprotect(addr, size);
+
+	if (err)
+		return err;
+	atomic_sub_relaxed(&vm_stat.reserved[VM_META], size);
+	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
+	return 0;
+}
+
+void vm_bind(void *addr, size_t size, unsigned int nid, enum vm_bind mode)
+{
+	unsigned long mask[16] = { 0 };
+	int saved = errno;
+
+	if (mode == VM_BIND_OFF || nid >= 64 * ARRAY_SIZE(mask) || vm_fault())
+		return;
+	mask[nid / 64] |= 1UL << (nid % 64);
+	vm_count_call();
+	/* Placement is best effort: a refused policy leaves first touch. */
+	syscall(SYS_mbind, addr, size,
+		mode == VM_BIND_STRICT ? MPOL_BIND : MPOL_PREFERRED,
+		mask, 64 * ARRAY_SIZE(mask) + 1, 0);
+	errno = saved;
+}
+
+void vm_advise_huge(void *addr, size_t size, bool huge)
+{
+	int saved = errno;
+
+	if (vm_fault())
+		return;
+	vm_count_call();
+	madvise(addr, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	errno = saved;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address space from the kernel: the only mmap, munmap, mprotect, madvise and
+ * mbind in the library.  The state machine is in lib/vm.c.
+ */
+#ifndef _LIB_VM_H
+#define _LIB_VM_H
+
+#include <util/compiler.h>
+
+enum vm_kind {
+	VM_HEAP,		/* arenas: user objects */
+	VM_META,		/* everything the allocator knows */
+	NR_VM_KINDS
+};
+
+enum vm_bind {
+	VM_BIND_OFF,		/* leave placement to the kernel */
+	VM_BIND_ADVISORY,	/* prefer the node, fall back silently */
+	VM_BIND_STRICT,		/* only the node */
+};
+
+/* Bytes in each state, and mappings made; relaxed atomics. */
+struct vm_stat {
+	size_t reserved[NR_VM_KINDS];	/* PROT_NONE address space */
+	size_t prepared[NR_VM_KINDS];	/* readable and writable */
+	size_t nr_maps;			/* live mappings made here */
+	size_t nr_calls;		/* system calls issued */
+};
+
+extern struct vm_stat vm_stat;
+
+/* The kernel's page: 4, 16 or 64 KiB, known after vm_init(). */
+extern size_t vm_page_size;
+
+void vm_init(void);
+
+/*
+ * None -> Reserved: @size bytes at an address that is a multiple of @align,
+ * preferably @hint (0: anywhere).  NULL when there is no address space.
+ */
+void *vm_reserve(uintptr_t hint, size_t size, size_t align);
+/* Exactly at @addr or not at all. */
+bool vm_reserve_at(uintptr_t addr, size_t size);
+/* Reserved -> Prepared: 0 or -ENOMEM. */
+int vm_prepare(void *addr, size_t size);
+/* Ready -> Prepared: memory goes back, contents read as zero.  0 or -errno. */
+int vm_return(void *addr, size_t size);
+/* Any -> None.  @prepared: how much of it was not merely reserved. */
+void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind);
+
+/* None -> Prepared in one step: zeroed metadata.  NULL when out of memory. */
+void *vm_map_meta(size_t size);
+/* None -> readable zeroes that cost no commit charge; vm_prepare_meta() opens. */
+void *vm_map_meta_sparse(size_t size);
+int vm_prepare_meta(void *addr, size_t size);
+
+void vm_bind(void *addr, size_t size, unsigned int nid, enum vm_bind mode);
+void vm_advise_huge(void *addr, size_t size, bool huge);
+/* mremap of whole kernel pages is not used; growth is in place or by copy. */
+
+/*
+ * Fault injection, in test builds only: the @nth call from now that can fail
+ * fails with ENOMEM, and all after it when @sticky.  0 switches it off.
+ */
+#ifdef CONFIG_FAULT_INJECTION
+void vm_fail_nth(long nth, bool sticky);
+#endif
+
+#endif /* _LIB_VM_H */
