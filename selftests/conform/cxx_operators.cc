@@ -4,7 +4,7 @@
  * sized, aligned; the new_handler is called, bad_alloc is thrown and can be
  * caught; containers work; what new gives, free takes in practice.
  *
- * Built and run by cxx_operators.sh. TAP on stdout.
+ * TAP on stdout; malloc itself is the matter of the programs in C.
  */
 #include <dlfcn.h>
 #include <malloc.h>

@@ -81,6 +81,19 @@ static inline bool owner_drop(const void *p)
 	return false;
 }
 
+/* How many marks are set. Only when nobody takes or drops. */
+static __maybe unsigned long owner_live(void)
+{
+	unsigned long n = 0;
+
+	for (unsigned long i = 0; i < OWNER_NR_ARENAS; i++)
+		for (unsigned long k = 0; owner_table[i] && k < OWNER_MAP_SIZE; k += 8)
+			if (*(uint64_t *)(owner_table[i] + k))
+				for (unsigned int b = 0; b < 8; b++)
+					n += owner_table[i][k + b];
+	return n;
+}
+
 static __maybe unsigned long owner_errors(void)
 {
 	return __atomic_load_n(&owner_bad, __ATOMIC_RELAXED);
