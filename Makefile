@@ -94,6 +94,8 @@ tcore	 := $(addprefix $(O)/t/,$(all-obj))
 fakes	 := $(addprefix $(O)/t/,$(all-fake))
 public	 := $(all-stress) $(all-conform) $(all-rseq) $(all-abort)
 progs	 := $(addprefix $(O)/,$(notdir $(all-prog)))
+# What is linked from a list that they hold has to follow them.
+kbuilds	 := $(filter %Kbuild,$(MAKEFILE_LIST))
 mksize	 := $(O)/h/mksizeclasses
 
 # Objects depend on the flags they were built with, wherever those came from.
@@ -120,29 +122,23 @@ libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
 tests: $(kinds:%=tests-%)
 $(foreach k,$(kinds),$(eval tests-$(k): $(O)/tests.list $(addprefix $(O)/,$(filter-out %.sh,$(all-$(k))))))
 
-$(O)/c/%.o: %.c $(O)/.flags
-	$(call say,CC,$<)
-	$(Q)$(CC) $(call cflags,$(libflags) -DCONFIG_INTERPOSE=1) -c -o $@ $<
-$(O)/c/%.o: %.S $(O)/.flags
-	$(call say,AS,$<)
-	$(Q)$(CC) $(call cflags,$(libflags) -DCONFIG_INTERPOSE=1) -c -o $@ $<
-$(O)/t/%.o: %.c $(O)/.flags
-	$(call say,CC[T],$<)
-	$(Q)$(CC) $(call cflags,$(testflags)) -c -o $@ $<
-$(O)/t/%.o: %.S $(O)/.flags
-	$(call say,AS[T],$<)
-	$(Q)$(CC) $(call cflags,$(testflags)) -c -o $@ $<
-$(O)/u/%.o: %.c $(O)/.flags
-	$(call say,CC[U],$<)
-	$(Q)$(CC) -std=gnu11 $(call cflags,$(userflags)) -c -o $@ $<
-$(O)/u/%.o: %.cc $(O)/.flags
-	$(call say,CXX[U],$<)
-	$(Q)$(CXX) -std=gnu++17 $(call cflags,$(userflags)) -c -o $@ $<
-$(O)/h/%.o: %.c $(O)/.flags
-	$(call say,HOSTCC,$<)
-	$(Q)$(HOSTCC) $(call cflags,$(hostflags)) -c -o $@ $<
+# compile(flavour,extension,label,command)
+define compile
+$(O)/$(1)/%.o: %.$(2) $(O)/.flags
+	$$(call say,$(3),$$<)
+	$(Q)$(4) -c -o $$@ $$<
+endef
+libcc	:= $(CC) $$(call cflags,$(libflags) -DCONFIG_INTERPOSE=1)
+testcc	:= $(CC) $$(call cflags,$(testflags))
+$(eval $(call compile,c,c,CC,$(libcc)))
+$(eval $(call compile,c,S,AS,$(libcc)))
+$(eval $(call compile,t,c,CC[T],$(testcc)))
+$(eval $(call compile,t,S,AS[T],$(testcc)))
+$(eval $(call compile,u,c,CC[U],$(CC) -std=gnu11 $$(call cflags,$$(userflags))))
+$(eval $(call compile,u,cc,CXX[U],$(CXX) -std=gnu++17 $$(call cflags,$$(userflags))))
+$(eval $(call compile,h,c,HOSTCC,$(HOSTCC) $$(call cflags,$(hostflags))))
 
-$(O)/libheaparena.so.1: $(core) lib/heaparena.map
+$(O)/libheaparena.so.1: $(core) lib/heaparena.map $(kbuilds)
 	$(call say,LD)
 	$(Q)$(CC) -shared -o $@ $(core) -Wl,-soname,$(@F) -Wl,--version-script=lib/heaparena.map \
 		-Wl,-z,relro,-z,now,-z,defs -Wl,--as-needed $(LIBS)
@@ -151,14 +147,14 @@ $(O)/libheaparena.so: $(O)/libheaparena.so.1
 	$(Q)ln -sf $(<F) $@
 # One object, its inner names made local: a static link takes the whole allocator
 # or nothing of it, and meets no name but the public ones.
-$(O)/c/heaparena.o: $(core)
+$(O)/c/heaparena.o: $(core) $(kbuilds)
 	$(call say,LD)
 	$(Q)$(CROSS_COMPILE)ld -r -o $@ $(core) && $(CROSS_COMPILE)objcopy --localize-hidden $@
 $(O)/libheaparena.a: $(O)/c/heaparena.o
-$(O)/libheaparena-test.a: $(tcore)
+$(O)/libheaparena-test.a: $(tcore) $(kbuilds)
 $(O)/libheaparena.a $(O)/libheaparena-test.a:
 	$(call say,AR)
-	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $^
+	$(Q)rm -f $@ && $(CROSS_COMPILE)ar rcs $@ $(filter %.o,$^)
 
 # Programs, by what stands under them: the test build of the library, or nothing.
 define link
@@ -176,7 +172,8 @@ $(foreach p,$(all-prog),$(eval $(call link,$(O)/$(notdir $(p)),$(call objs,u,$(p
 $(foreach p,$(all-host),$(eval $(call link,$(O)/h/$(notdir $(p)),$(call objs,h,$(p)),$(HOSTCC),)))
 $(foreach p,$(all-abort),$(eval $(call objs,u,$(p)): userflags += $(abortflags)))
 
-$(O)/tests.list: $(O)/.flags
+$(O)/tests.list: $(kbuilds)
+	@mkdir -p $(@D)
 	$(Q)printf '%s\n' $(all-unit) $(public) $(all-apps) $(all-golden) >$@
 
 # ---- targets ----------------------------------------------------------------
@@ -188,7 +185,7 @@ remake	 = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$$(nproc))
 #: check        install what is missing, build, run every test
 check:
 	@tools/scripts/deps build run apps peers arm64
-	@$(run) tools/scripts/run-tests $(TESTS)
+	@$(run) tools/scripts/run-tests $(TESTS:%='%')
 #: demo         redis with and without the library, side by side
 demo:
 	@tools/scripts/deps build run
