@@ -218,7 +218,8 @@ new_report()
 
 # served "what" processes: one case: at least so many processes ended with a
 # report that says that they took objects from the library. Starts a new report.
-# (A process that never allocates may report none: it is not counted.)
+# (A process that never allocates may report none: it is not counted. A forked
+# child goes on from its parent's counters, so the sum printed counts those twice.)
 served()
 {
 	local file line objects nr=0 idle=0 sum=0 bad=""
