@@ -26,7 +26,7 @@ O	?= build
 V	?= 0
 PREFIX	?= /usr/local
 LIBDIR	?= $(PREFIX)/lib
-VERSION	:= 1.0.0
+VERSION	:= 0.1.0
 
 ARCH	?= $(shell uname -m)
 SRCARCH	:= $(patsubst aarch64,arm64,$(ARCH))

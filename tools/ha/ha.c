@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+/*
+ * ha - the user's command
+ *
+ *	ha run [-c CONF] PROGRAM [ARGUMENT...]
+ *	ha version
+ *	ha help
+ *
+ * `run` is exec with two variables set: LD_PRELOAD, to which the library is put
+ * in front, and, with -c, HEAPARENA_CONF. No process of ours stays behind, so
+ * signals, status and terminal are the program's own.
+ *
+ * The library is looked for beside this program (a build folder), then in lib/
+ * beside its folder (an installation), then left to the dynamic linker's own
+ * path. HA_LIB in the environment comes before all three.
+ *
+ * Exit status of a failure of ours: 2 for usage, 126 and 127 as the shell has
+ * them. Links nothing of the library.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LIB_NAME "libheaparena.so.1"
+
+static const char usage_text[] =
+	"usage: ha run [-c CONF] PROGRAM [ARGUMENT...]\n"
+	"       ha version\n"
+	"       ha help\n"
+	"\n"
+	"run      start PROGRAM on heaparena; CONF is \"key:value,key:value\":\n"
+	"           check:on|off               detection of misuse\n"
+	"           numa:off|advisory|strict|fake=N\n"
+	"           rseq:on|off                restartable sequences\n"
+	"           thp:off|auto|always        huge pages\n"
+	"           report:PATH                counters at exit; %p is the pid\n"
+	"         HA_LIB in the environment names another " LIB_NAME "\n"
+	"version  print the version\n";
+
+static int usage(void)
+{
+	fputs(usage_text, stderr);
+	return 2;
+}
+
+/*
+ * The library's path in @path (PATH_MAX bytes), or its bare name where it is
+ * neither beside the program nor installed with it.
+ */
+static void find_library(char *path)
+{
+	static const char *const places[] = { "/", "/../lib/" };
+	const char *env = getenv("HA_LIB");
+	char dir[PATH_MAX];
+	ssize_t len;
+	size_t i;
+
+	if (env && *env) {
+		snprintf(path, PATH_MAX, "%s", env);
+		return;
+	}
+	len = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
+	if (len > 0) {
+		dir[len] = 0;
+		*strrchr(dir, '/') = 0;
+		for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+			int n = snprintf(path, PATH_MAX, "%s%s" LIB_NAME, dir,
+					 places[i]);
+
+			if (n < PATH_MAX && !access(path, R_OK))
+				return;
+		}
+	}
+	strcpy(path, LIB_NAME);
+}
+
+/* The dynamic linker splits LD_PRELOAD at these and knows no quoting. */
+static bool splits(const char *path)
+{
+	return strpbrk(path, ": \t\n");
+}
+
+static int preload(const char *lib)
+{
+	const char *old = getenv("LD_PRELOAD");
+	char *both;
+	int err;
+
+	if (!old || !*old)
+		return setenv("LD_PRELOAD", lib, 1);
+	if (asprintf(&both, "%s:%s", lib, old) < 0)
+		return -1;
+	err = setenv("LD_PRELOAD", both, 1);
+	free(both);
+	return err;
+}
+
+static int cmd_run(int argc, char **argv)
+{
+	const char *conf = NULL;
+	char lib[PATH_MAX];
+	int c, saved;
+
+	/* "+": what follows the program's name is the program's. */
+	while ((c = getopt(argc, argv, "+c:")) != -1) {
+		if (c != 'c')
+			return usage();
+		conf = optarg;
+	}
+	if (optind == argc)
+		return usage();
+	find_library(lib);
+	if (strchr(lib, '/') && access(lib, R_OK)) {
+		fprintf(stderr, "ha: %s: %s\n", lib, strerror(errno));
+		return 126;
+	}
+	if (splits(lib)) {
+		fprintf(stderr, "ha: %s: LD_PRELOAD cannot hold this path\n",
+			lib);
+		return 126;
+	}
+	if (preload(lib) || (conf && setenv("HEAPARENA_CONF", conf, 1))) {
+		fprintf(stderr, "ha: %s\n", strerror(errno));
+		return 126;
+	}
+	execvp(argv[optind], argv + optind);
+	saved = errno;
+	fprintf(stderr, "ha: %s: %s\n", argv[optind], strerror(saved));
+	return saved == ENOENT ? 127 : 126;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return usage();
+	if (!strcmp(argv[1], "run"))
+		return cmd_run(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version")) {
+		puts("heaparena " HEAPARENA_VERSION);
+		return 0;
+	}
+	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help")) {
+		fputs(usage_text, stdout);
+		return 0;
+	}
+	fprintf(stderr, "ha: no command '%s'\n", argv[1]);
+	return usage();
+}
