@@ -123,6 +123,32 @@ static void *fork_too(struct worker *w)
 	return NULL;
 }
 
+/* Spans come and go all the time: most of the work is done under locks. */
+static void *span_churn(struct worker *w)
+{
+	static const unsigned int max = 160;
+	struct obj *o = calloc(max, sizeof(*o));
+
+	while (o && !stress_stop()) {
+		size_t size = rnd_size(&w->rng, 16);
+
+		for (unsigned int i = 0; i < max; i++) {
+			o[i].size = size;
+			o[i].p = malloc(size);
+			if (o[i].p)
+				memcpy(o[i].p, &o[i].p, size < 8 ? size : 8);
+		}
+		for (unsigned int i = 0; i < max; i++) {
+			if (!o[i].p || memcmp(o[i].p, &o[i].p, size < 8 ? size : 8))
+				stress_fail("an object of %zu bytes is damaged", size);
+			free(o[i].p);
+		}
+	}
+	free(o);
+	return NULL;
+}
+
+/* Most children end at once: an exec takes as long as a hundred forks. */
 static void fork_exec(int sig)
 {
 	static char *argv[] = { "true", NULL };
@@ -131,6 +157,8 @@ static void fork_exec(int sig)
 
 	(void)sig;
 	if (!pid) {
+		if (nr_handler_forks % 16)
+			_exit(0);
 		execve("/bin/true", argv, environ);
 		_exit(1);
 	}
@@ -172,7 +200,7 @@ static void phase_handler(struct worker *w, unsigned int n)
 	uint64_t rng = tap_opts.seed + 1;
 
 	sigaction(SIGUSR1, &sa, NULL);
-	workers_start(w, n, allocate);
+	workers_start(w, n, span_churn);
 	while (!stress_stop() && now_seconds() < end) {
 		/* One at a time, at any instruction of the allocating thread. */
 		__atomic_store_n(&handler_busy, 1, __ATOMIC_RELEASE);
