@@ -2,54 +2,94 @@
 /*
  * Metadata memory.
  *
- * meta_alloc() bumps through chunks of 256 KiB (larger requests get a mapping of
+ * Each region bumps through chunks of 256 KiB (larger requests get a mapping of
  * their own); only touched pages become resident.  Invariants:
  *  1. Nothing obtained here is ever unmapped: readers without locks may follow
  *     stale pointers to metadata safely.
  *  2. RANK_META is the innermost lock; nothing is called while it is held but vm.
  */
 #include <util/align.h>
+#include "conf.h"
 #include "fixalloc.h"
 #include "lock.h"
 #include "vm.h"
 
 #define META_CHUNK		(256UL << 10)
 #define META_DIRECT		(64UL << 10)
-#define META_ALIGN		64UL
+/* A region that has grown to this goes on in huge pages. */
+#define META_HUGE_FROM		(1UL << 20)
+#define META_HUGE		(2UL << 20)
+
+struct meta_region {
+	size_t align;		/* (c) */
+	char *chunk;		/* (l) */
+	size_t left;		/* (l) */
+	size_t total;		/* (l) bytes of chunks so far */
+	bool huge;		/* (c) may use huge pages */
+};
 
 static struct {
 	struct lock lock;
-	char *chunk;		/* (l) */
-	size_t left;		/* (l) */
+	struct meta_region general;
+	struct meta_region states;
 	size_t bytes;		/* (a) handed out */
-} meta = { .lock = LOCK_INIT(RANK_META) };
+} meta = {
+	.lock = LOCK_INIT(RANK_META),
+	.general = { .align = 64 },
+	.states = { .align = 8, .huge = true },
+};
 
-void *meta_alloc(size_t size)
+/* The tail of the old chunk, untouched, is dropped. */
+static void region_grow(struct meta_region *r)
+{
+	size_t size = META_CHUNK;
+	char *chunk;
+
+	if (r->huge && r->total >= META_HUGE_FROM && vm_page_size == 4096 &&
+	    conf.thp != THP_OFF)
+		size = META_HUGE;
+	chunk = size == META_HUGE ? vm_map_meta_huge(size) : vm_map_meta(size);
+	if (!chunk)
+		return;
+	r->chunk = chunk;
+	r->left = size;
+	r->total += size;
+}
+
+static void *region_alloc(struct meta_region *r, size_t size)
 {
 	void *p = NULL;
 
-	size = align_up(size, META_ALIGN);
-	if (size >= META_DIRECT) {
-		p = vm_map_meta(align_up(size, vm_page_size));
-		goto out;
-	}
+	size = align_up(size, r->align);
 	lock_acquire(&meta.lock);
-	if (meta.left < size) {
-		char *chunk = vm_map_meta(META_CHUNK);
-
-		/* The tail of the old chunk, under 64 KiB untouched, is dropped. */
-		if (chunk) {
-			meta.chunk = chunk;
-			meta.left = META_CHUNK;
-		}
-	}
-	if (meta.left >= size) {
-		p = meta.chunk;
-		meta.chunk += size;
-		meta.left -= size;
+	if (r->left < size)
+		region_grow(r);
+	if (r->left >= size) {
+		p = r->chunk;
+		r->chunk += size;
+		r->left -= size;
 	}
 	lock_release(&meta.lock);
-out:
+	return p;
+}
+
+void *meta_alloc(size_t size)
+{
+	void *p;
+
+	if (size >= META_DIRECT)
+		p = vm_map_meta(align_up(size, vm_page_size));
+	else
+		p = region_alloc(&meta.general, size);
+	if (p)
+		atomic_add_relaxed(&meta.bytes, size);
+	return p;
+}
+
+void *meta_alloc_states(size_t size)
+{
+	void *p = region_alloc(&meta.states, size);
+
 	if (p)
 		atomic_add_relaxed(&meta.bytes, size);
 	return p;
@@ -72,7 +112,7 @@ void meta_fork_done(bool taken)
 
 void fixalloc_init(struct fixalloc *f, size_t size)
 {
-	f->size = align_up(size, META_ALIGN);
+	f->size = align_up(size, 64);
 	f->list = NULL;
 	f->chunk = NULL;
 	f->left = 0;
@@ -90,7 +130,7 @@ void *fixalloc_alloc(struct fixalloc *f)
 		return obj;
 	}
 	if (f->left < f->size) {
-		size_t chunk = max_size(FIXALLOC_CHUNK, f->size);
+		size_t chunk = FIXALLOC_BATCH * f->size;
 
 		f->chunk = meta_alloc(chunk);
 		f->left = f->chunk ? chunk : 0;

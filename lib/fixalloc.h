@@ -14,7 +14,7 @@
 
 #include <util/compiler.h>
 
-#define FIXALLOC_CHUNK		(16UL << 10)
+#define FIXALLOC_BATCH		16	/* objects a chunk */
 
 struct fixalloc {
 	size_t size;		/* (c) bytes an object, multiple of 64 */
@@ -26,6 +26,11 @@ struct fixalloc {
 
 /* 64-byte aligned, zeroed; NULL when out of memory. */
 void *meta_alloc(size_t size);
+/*
+ * The same, 8-byte aligned, from a region of its own: object states, which free()
+ * reads at random, are kept dense there, on huge pages once there are many.
+ */
+void *meta_alloc_states(size_t size);
 size_t meta_bytes(void);
 bool meta_fork_prepare(void);
 void meta_fork_done(bool taken);

@@ -199,12 +199,12 @@ out:
 	return p;
 }
 
-void heap_arena_set_span(uintptr_t base, size_t nr_pages, struct mspan *s,
+void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc)
 {
 	struct heap_arena *ha = arena_lookup(base);
 	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
-	uint64_t w = (uintptr_t)s;
+	uint64_t w = (uintptr_t)states;
 
 	if (sc) {
 		w |= (uint64_t)route_make(nid, sc) << PAGE_WORD_ROUTE_SHIFT;

@@ -5,12 +5,13 @@
  *
  * A page word, one for each 8 KiB page of an arena:
  *
- *	63    60 59         53 52      48 47                      6 5      0
- *	+-------+-------------+----------+-------------------------+--------+
- *	| node  | size class  | page idx | span descriptor         | 0      |
- *	+-------+-------------+----------+-------------------------+--------+
- *	\______ route ________/           (64-byte aligned)
+ *	63    60 59         53 52      48 47                              0
+ *	+-------+-------------+----------+---------------------------------+
+ *	| node  | size class  | page idx | object states of the span       |
+ *	+-------+-------------+----------+---------------------------------+
+ *	\______ route ________/             the word before them: the span
  *
+ * free() needs the class and an object's state, and nothing of the descriptor.
  * All pages of a small span have one.  A large span has one only on its first
  * page, with node and class 0, so that its route is 0 as in an empty word.
  */
@@ -27,7 +28,7 @@ struct mspan;
 #define PAGE_WORD_ROUTE_SHIFT	53
 #define PAGE_WORD_IDX_SHIFT	48
 #define PAGE_WORD_IDX_MASK	31UL
-#define PAGE_WORD_SPAN_MASK	0x0000ffffffffffc0UL
+#define PAGE_WORD_STATES_MASK	0x0000ffffffffffffUL
 
 #define ROUTE_CLASS_BITS	7
 #define ROUTE_CLASSES		(1U << ROUTE_CLASS_BITS)
@@ -76,9 +77,14 @@ static __always_inline uint64_t arena_page_word(const struct heap_arena *ha,
 	return ha->page[(addr >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1)];
 }
 
-static __always_inline struct mspan *page_word_span(uint64_t w)
+static __always_inline uint8_t *page_word_states(uint64_t w)
 {
-	return (struct mspan *)(w & PAGE_WORD_SPAN_MASK);
+	return (uint8_t *)(w & PAGE_WORD_STATES_MASK);
+}
+
+static inline struct mspan *page_word_span(uint64_t w)
+{
+	return ((struct mspan **)page_word_states(w))[-1];
 }
 
 static __always_inline unsigned int page_word_route(uint64_t w)
@@ -120,7 +126,7 @@ int heap_arena_init(void);
  */
 uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind);
 /* Enter or clear a span in the page words.  Any thread that owns the pages. */
-void heap_arena_set_span(uintptr_t base, size_t nr_pages, struct mspan *s,
+void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc);
 void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc);
 

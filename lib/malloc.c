@@ -34,10 +34,10 @@ static bool initialised;		/* (a) */
 static bool check_on = true;		/* (c) conf.check, beside the fast path */
 
 /*
- * What free needs of a class, by route without the node: a magic of 0 stands for
- * "no such class" and fails the test for an object's start.
+ * What free needs of a class, by route: a magic of 0 stands for "no such class"
+ * and fails the test for an object's start.
  */
-static uint32_t class_magic[ROUTE_CLASSES];	/* (c) */
+static uint32_t route_magic[NR_ROUTES];	/* (c) */
 
 /*
  * Initialisation: inside the first call of the process, possibly before libc's
@@ -56,8 +56,10 @@ static bool heap_init(void)
 		     mcache_init() == 0;
 		if (ok) {
 			mcentral_init(topo.nr_nodes);
-			for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-				class_magic[sc] = size_classes[sc].magic;
+			for (unsigned int n = 0; n < topo.nr_nodes; n++)
+				for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+					route_magic[route_make(n, sc)] =
+						size_classes[sc].magic;
 			check_on = conf.check;
 			/* pairs with the acquire in heap_ready() */
 			smp_store_release(&initialised, true);
@@ -177,12 +179,12 @@ static __always_inline bool object_find(uintptr_t addr, struct object *o)
 		return false;
 	o->word = arena_page_word(ha, addr);
 	o->route = page_word_route(o->word);
-	magic = class_magic[route_class(o->route)];
+	magic = route_magic[o->route];
 	product = page_word_offset(o->word, addr) * magic;
 	/* a route of 0 (large, or no span at all) has magic 0 and ends here */
 	if (unlikely((uint32_t)product >= magic))
 		return false;
-	o->state = page_word_span(o->word)->object_state + (product >> 32);
+	o->state = page_word_states(o->word) + (product >> 32);
 	return true;
 }
 

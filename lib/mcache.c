@@ -67,12 +67,8 @@ extern const char *gnu_get_libc_version(void) __weak;
 
 /* Every route of every node empty and full at once: pops and pushes decline. */
 static struct mag_hdr nothing_hdrs[NR_ROUTES];
-static struct mag_ref rseq_refs[MAX_CIDS];
-
-struct mcache_global mcache_global = {
-	.id_off = RSEQ_OFF_CPU_ID,
-	.refs = rseq_refs,
-};
+struct mag_ref mcache_refs[MAX_CIDS];
+size_t mcache_id_off = RSEQ_OFF_CPU_ID;
 
 struct locked_slot {
 	struct lock lock;
@@ -137,10 +133,10 @@ int mcache_init(void)
 	if (!&__rseq_size && !&gnu_get_libc_version)
 		rseq_usable = false;
 	if (kernel_has_mm_cid() && (topo.nr_nodes == 1 || topo.fake))
-		mcache_global.id_off = RSEQ_OFF_MM_CID;
+		mcache_id_off = RSEQ_OFF_MM_CID;
 	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++) {
-		rseq_refs[i].local = nothing_hdrs;
-		rseq_refs[i].all = nothing_hdrs;
+		mcache_refs[i].local = nothing_hdrs;
+		mcache_refs[i].all = nothing_hdrs;
 	}
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
 		lock_init(&locked_slots[i].lock, RANK_MCACHE);
@@ -201,7 +197,7 @@ static unsigned int current_slot(void)
 
 	if (!rs)
 		return MAX_CIDS + thread_locked_slot;
-	return READ_ONCE(*(uint32_t *)(rs + mcache_global.id_off)) % MAX_CIDS;
+	return READ_ONCE(*(uint32_t *)(rs + mcache_id_off)) % MAX_CIDS;
 }
 
 unsigned int mcache_nid(void)
@@ -298,7 +294,7 @@ static bool slot_create(unsigned int slot)
 		if (hdrs) {
 			slot_nid[slot] = nid;
 			WRITE_ONCE(slot_hdrs[slot], hdrs);
-			slot_attach(&rseq_refs[slot], hdrs, nid);
+			slot_attach(&mcache_refs[slot], hdrs, nid);
 		}
 	}
 	lock_release(&create_lock);
@@ -309,7 +305,7 @@ static bool slot_exists(unsigned int slot)
 {
 	if (slot_is_locked(slot))
 		return locked_slots[slot - MAX_CIDS].ref.all != NULL;
-	return READ_ONCE(rseq_refs[slot].all) != nothing_hdrs;
+	return READ_ONCE(mcache_refs[slot].all) != nothing_hdrs;
 }
 
 /*
@@ -362,7 +358,7 @@ static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 	void *rs = mcache_rs;
 
 	if (rs)
-		return rseq_mag_pop_n(rs, mcache_global.id_off, mcache_global.refs,
+		return rseq_mag_pop_n(rs, mcache_id_off, mcache_refs,
 				      route, dst, n);
 	ls = locked_get();
 	if (!ls)
@@ -378,8 +374,8 @@ static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
 	void *rs = mcache_rs;
 
 	if (rs)
-		return n ? rseq_mag_push_n(rs, mcache_global.id_off,
-					   mcache_global.refs, route, src, n) : 0;
+		return n ? rseq_mag_push_n(rs, mcache_id_off,
+					   mcache_refs, route, src, n) : 0;
 	ls = locked_get();
 	if (!ls)
 		return 0;
@@ -428,7 +424,7 @@ static void drain_rseq_slots(void)
 	lock_acquire(&create_lock);
 	for (unsigned int i = 0; i < nr_ids; i++)
 		if (slot_hdrs[i])
-			slot_detach(&rseq_refs[i]);
+			slot_detach(&mcache_refs[i]);
 	/* From here on no section is inside the magazines (invariant 1). */
 	if (fence_sections())
 		for (unsigned int i = 0; i < nr_ids; i++)
@@ -436,7 +432,7 @@ static void drain_rseq_slots(void)
 				drain_hdrs(slot_hdrs[i]);
 	for (unsigned int i = 0; i < nr_ids; i++)
 		if (slot_hdrs[i])
-			slot_attach(&rseq_refs[i], slot_hdrs[i], slot_nid[i]);
+			slot_attach(&mcache_refs[i], slot_hdrs[i], slot_nid[i]);
 	lock_release(&create_lock);
 }
 

@@ -17,12 +17,8 @@
  */
 extern __tls void *mcache_rs;
 
-struct mcache_global {
-	size_t id_off;			/* (c) field of the area that names the slot */
-	struct mag_ref *refs;		/* (c) by slot id */
-};
-
-extern struct mcache_global mcache_global;
+extern size_t mcache_id_off;			/* (c) field of the area: the slot id */
+extern struct mag_ref mcache_refs[MAX_CIDS];	/* (a) by slot id */
 
 /* 0 or -ENOMEM. */
 int mcache_init(void);
@@ -34,7 +30,7 @@ static __always_inline bool mcache_pop(size_t sc, struct mag_slot *out)
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_pop(rs, mcache_global.id_off, mcache_global.refs, sc, out);
+	return rseq_mag_pop(rs, mcache_id_off, mcache_refs, sc, out);
 }
 
 /* The object goes to the magazine of its route; false: take the slow path. */
@@ -44,8 +40,7 @@ static __always_inline bool mcache_push(size_t route, struct mag_slot slot)
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_push(rs, mcache_global.id_off, mcache_global.refs, route,
-			     slot);
+	return rseq_mag_push(rs, mcache_id_off, mcache_refs, route, slot);
 }
 
 /* The magazine is empty, or there is none yet: refill.  False: no memory. */

@@ -53,8 +53,8 @@ int mheap_init(unsigned int nr_nodes)
 		h->nid = nid;
 		if (page_alloc_init(&h->pages, mheap_meta, NULL))
 			return -ENOMEM;
-		for (unsigned int i = 1; i < NR_MSPAN_BINS; i++)
-			fixalloc_init(&h->spans[i], i * 64);
+		for (unsigned int sc = 0; sc < NR_SIZE_CLASSES; sc++)
+			fixalloc_init(&h->spans[sc], mspan_bytes(class_nelems(sc)));
 		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
 			lock_init(&h->cache[i].lock, RANK_PAGE_CACHE);
 	}
@@ -128,30 +128,45 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 	return page_alloc_alloc(&h->pages, nr, align, nr_scav);
 }
 
-/* Descriptors, under h->lock. */
-static struct mspan *mheap_span_get(struct mheap *h, unsigned int bin)
+/*
+ * Descriptors of a class, under h->lock.  A fresh one gets its states, which it
+ * keeps when it is recycled.
+ */
+static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 {
-	return fixalloc_alloc(&h->spans[bin]);
+	struct mspan *s = fixalloc_alloc(&h->spans[sc]);
+	struct mspan **states;
+
+	if (!s || s->object_state)
+		return s;
+	states = meta_alloc_states(mspan_state_bytes(class_nelems(sc)));
+	if (!states) {
+		fixalloc_free(&h->spans[sc], s);
+		return NULL;
+	}
+	states[0] = s;
+	s->object_state = (uint8_t *)(states + 1);
+	return s;
 }
 
 static void mheap_span_put(struct mheap *h, struct mspan *s)
 {
-	fixalloc_free(&h->spans[mspan_bytes(s->nelems) / 64], s);
+	fixalloc_free(&h->spans[s->sc], s);
 }
 
 /*
  * The page cache's share: pages from the window, a descriptor from the stash,
  * each refilled under the heap lock when it runs out.  0 or -ENOMEM.
  */
-static int heap_cache_alloc(struct heap_cache *c, struct mheap *h, size_t nr,
-			    unsigned int bin, uintptr_t *base, struct mspan **sp)
+static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
+			    unsigned int sc, uintptr_t *base, struct mspan **sp)
 {
-	size_t nr_scav;
-	struct mspan *s = c->spans[bin];
+	size_t nr = size_classes[sc].pages, nr_scav;
+	struct mspan *s = c->spans[sc];
 
 	*base = page_cache_alloc(&c->pages, nr, &nr_scav);
 	if (*base && s) {
-		c->spans[bin] = *(struct mspan **)s;
+		c->spans[sc] = *(struct mspan **)s;
 		*sp = s;
 		return 0;
 	}
@@ -164,16 +179,16 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h, size_t nr,
 			*base = mheap_alloc_pages(h, nr, 1, &nr_scav);
 	}
 	for (int i = 0; !s && i < SPAN_STASH; i++) {
-		struct mspan *new = mheap_span_get(h, bin);
+		struct mspan *new = mheap_span_get(h, sc);
 
 		if (!new)
 			break;
-		*(struct mspan **)new = c->spans[bin];
-		c->spans[bin] = new;
+		*(struct mspan **)new = c->spans[sc];
+		c->spans[sc] = new;
 	}
-	s = c->spans[bin];
+	s = c->spans[sc];
 	if (s && *base)
-		c->spans[bin] = *(struct mspan **)s;
+		c->spans[sc] = *(struct mspan **)s;
 	else if (*base)
 		page_alloc_free(&h->pages, *base, nr, false);
 	lock_release(&h->lock);
@@ -182,14 +197,14 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h, size_t nr,
 }
 
 static int mheap_alloc_direct(struct mheap *h, size_t nr, size_t align,
-			      unsigned int bin, uintptr_t *base,
+			      unsigned int sc, uintptr_t *base,
 			      struct mspan **sp, size_t *nr_scav)
 {
 	lock_acquire(&h->lock);
-	*sp = mheap_span_get(h, bin);
+	*sp = mheap_span_get(h, sc);
 	*base = *sp ? mheap_alloc_pages(h, nr, align, nr_scav) : 0;
 	if (*sp && !*base)
-		fixalloc_free(&h->spans[bin], *sp);
+		fixalloc_free(&h->spans[sc], *sp);
 	lock_release(&h->lock);
 	return *base ? 0 : -ENOMEM;
 }
@@ -198,7 +213,6 @@ static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
 				    unsigned int slot)
 {
 	const struct size_class *k = &size_classes[sc];
-	unsigned int bin = mspan_bytes(k->nelems) / 64;
 	struct heap_cache *c = &h->cache[slot % NR_HEAP_CACHES];
 	struct mspan *s;
 	uintptr_t base;
@@ -206,15 +220,15 @@ static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
 	int err;
 
 	if (k->pages < HEAP_CACHE_MAX_PAGES && lock_try_acquire(&c->lock)) {
-		err = heap_cache_alloc(c, h, k->pages, bin, &base, &s);
+		err = heap_cache_alloc(c, h, sc, &base, &s);
 		lock_release(&c->lock);
 	} else {
-		err = mheap_alloc_direct(h, k->pages, 1, bin, &base, &s, &nr_scav);
+		err = mheap_alloc_direct(h, k->pages, 1, sc, &base, &s, &nr_scav);
 	}
 	if (err)
 		return NULL;
 	mspan_init(s, base, k->pages, sc, h->nid);
-	heap_arena_set_span(base, k->pages, s, h->nid, sc);
+	heap_arena_set_span(base, k->pages, s->object_state, h->nid, sc);
 	atomic_add_relaxed(&h->nr_spans, 1);
 	atomic_add_relaxed(&h->nr_spans_total, 1);
 	return s;
@@ -237,19 +251,18 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
-		unsigned int bin = mspan_bytes(1) / 64;
 		struct mspan *s;
 		uintptr_t base;
 		size_t nr_scav;
 
-		if (mheap_alloc_direct(h, nr_pages, align_pages, bin, &base, &s,
+		if (mheap_alloc_direct(h, nr_pages, align_pages, 0, &base, &s,
 				       &nr_scav)) {
 			if (conf.numa == VM_BIND_STRICT)
 				return NULL;
 			continue;
 		}
 		mspan_init(s, base, nr_pages, 0, h->nid);
-		heap_arena_set_span(base, nr_pages, s, h->nid, 0);
+		heap_arena_set_span(base, nr_pages, s->object_state, h->nid, 0);
 		atomic_add_relaxed(&h->nr_spans, 1);
 		atomic_add_relaxed(&h->nr_large, 1);
 		atomic_add_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);

@@ -20,7 +20,7 @@
 struct heap_cache {
 	struct lock lock;
 	struct page_cache pages;			/* (l) */
-	struct mspan *spans[NR_MSPAN_BINS];		/* (l) descriptors at hand */
+	struct mspan *spans[NR_SIZE_CLASSES];		/* (l) descriptors at hand */
 } __aligned(L1_CACHE_BYTES);
 
 struct mheap {
@@ -29,7 +29,7 @@ struct mheap {
 	struct page_alloc pages;			/* (l) */
 	uintptr_t grow_base;				/* (l) reserved, not prepared: */
 	uintptr_t grow_end;				/*     [grow_base, grow_end) */
-	struct fixalloc spans[NR_MSPAN_BINS];		/* (l) by descriptor size / 64 */
+	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by class */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
 	size_t nr_large;				/* (a) allocations so far */

@@ -14,12 +14,11 @@
 void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 		unsigned int sc, unsigned int nid)
 {
-	const struct size_class *c = &size_classes[sc];
-	unsigned int nelems = sc ? c->nelems : 1;
+	unsigned int nelems = class_nelems(sc);
 
 	s->start = start;
 	s->nr_pages = nr_pages;
-	s->size = sc ? c->size : 0;
+	s->size = sc ? size_classes[sc].size : 0;
 	s->nelems = nelems;
 	s->nr_alloc = 0;
 	s->sc = sc;
@@ -29,8 +28,8 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 	s->user_size = 0;
 	s->seq++;
 	list_init(&s->link);
-	memset(s->object_state, OBJECT_FREE,
-	       mspan_bits_offset(nelems) + bitmap_words(nelems) * 8);
+	memset(s->object_state, OBJECT_FREE, nelems + 1);
+	memset(s->bits, 0, bitmap_words(nelems) * sizeof(s->bits[0]));
 	/* pairs with the acquire of readers that found the span by address */
 	__atomic_store_n(&s->state, sc ? MSPAN_SMALL : MSPAN_LARGE,
 			 __ATOMIC_RELEASE);
@@ -38,13 +37,12 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 
 unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n)
 {
-	uint64_t *bits = mspan_bits(s);
 	unsigned int nr_words = bitmap_words(s->nelems);
 	unsigned int got = 0, w;
 
 	for (w = s->hint; w < nr_words && got < n; w++) {
 		unsigned int base = w * 64;
-		uint64_t free = ~bits[w];
+		uint64_t free = ~s->bits[w];
 
 		if (base + 64 > s->nelems)
 			free &= bits_mask(0, s->nelems - base);
@@ -52,7 +50,7 @@ unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n
 			unsigned int idx = base + ctz64(free);
 
 			free &= free - 1;
-			bits[w] |= 1ULL << (idx - base);
+			s->bits[w] |= 1ULL << (idx - base);
 			slots[got].obj = mspan_object(s, idx);
 			slots[got].state = &s->object_state[idx];
 			got++;
@@ -67,11 +65,10 @@ unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n
 
 bool mspan_free(struct mspan *s, unsigned int idx)
 {
-	uint64_t *bits = mspan_bits(s);
 
-	if (unlikely(!bitmap_test(bits, idx)))
+	if (unlikely(!bitmap_test(s->bits, idx)))
 		return false;
-	bitmap_clear(bits, idx);
+	bitmap_clear(s->bits, idx);
 	if (idx / 64 < s->hint)
 		s->hint = idx / 64;
 	s->nr_alloc--;
@@ -80,11 +77,10 @@ bool mspan_free(struct mspan *s, unsigned int idx)
 
 bool mspan_validate(struct mspan *s)
 {
-	uint64_t *bits = mspan_bits(s);
 	unsigned int count = 0;
 
 	for (unsigned int i = 0; i < s->nelems; i++) {
-		bool bit = bitmap_test(bits, i);
+		bool bit = bitmap_test(s->bits, i);
 
 		count += bit;
 		if (!bit && s->object_state[i] == OBJECT_LIVE)

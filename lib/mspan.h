@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A span: consecutive pages that hold objects of one size, and everything known
- * about them.  The descriptor is metadata, away from the objects:
+ * about them, away from the objects:
  *
- *	+--------+---------------------------+---------------------+
- *	| header | object_state[nelems + 1]  | alloc_bits[]        |
- *	| 64 B   | a byte an object          | a bit an object     |
- *	+--------+---------------------------+---------------------+
+ *	descriptor            states (a region of their own, packed)
+ *	+--------+---------+   +------+------------------+
+ *	| header | bits[]  |   | span | state[nelems + 1]|
+ *	| 64 B   | 1/object|   | 8 B  | 1 byte an object |
+ *	+--------+---------+   +------+------------------+
+ *	   object_state -----------------^
  *
- *	alloc_bits    1: the object left the span: live, or cached on its way
+ *	bits          1: the object left the span: live, or cached on its way
  *	              (magazine, depot).  Under the mcentral lock.
  *	object_state  OBJECT_LIVE: with the user; OBJECT_FREE: anywhere else.
  *	              Written by whoever holds the object, without a lock.
@@ -42,9 +44,10 @@ enum mspan_state {
 #define OBJECT_LIVE		1
 
 struct mspan {
-	uintptr_t start;		/* (c) while in use */
+	uintptr_t start;		/* (c) while in use; first: the free list's link */
 	size_t nr_pages;		/* (c) while in use; large: realloc may change it */
 	struct list_head link;		/* (l) partial set, or itself */
+	uint8_t *object_state;		/* (c) for ever: a byte an object */
 	uint32_t size;			/* (c) object size; 0 for large */
 	uint16_t nelems;		/* (c) objects; 1 for large */
 	uint16_t nr_alloc;		/* (l) bits set */
@@ -53,35 +56,27 @@ struct mspan {
 	uint8_t nid;			/* (c) */
 	uint8_t set_idx;		/* (l) which list of the set it is on */
 	uint16_t hint;			/* (l) no free bit in words below it */
-	uint16_t pad;
+	uint16_t seq;			/* (a) counts the lives of this descriptor */
 	size_t user_size;		/* (a) large: bytes asked for */
-	uint64_t seq;			/* (a) counts the lives of this descriptor */
-	uint8_t object_state[];		/* (a) one byte an object, then alloc_bits */
+	uint64_t bits[];		/* (l) */
 };
 
-#define MSPAN_HEADER		64
+static_assert(sizeof(struct mspan) == 64, "one cache line before the bits");
 
-static_assert(offsetof(struct mspan, object_state) == MSPAN_HEADER,
-	      "the fast path of free adds this to the descriptor's address");
-
-static inline size_t mspan_bits_offset(unsigned int nelems)
-{
-	return align_up(nelems + 1, 8);
-}
-
-/* Bytes of the descriptor of a span of @nelems objects. */
+/* Bytes of the descriptor, and of the states, of a span of @nelems objects. */
 static inline size_t mspan_bytes(unsigned int nelems)
 {
-	return align_up(MSPAN_HEADER + mspan_bits_offset(nelems) +
-			bitmap_words(nelems) * 8, 64);
+	return sizeof(struct mspan) + bitmap_words(nelems) * sizeof(uint64_t);
 }
 
-#define MSPAN_MAX_BYTES		(MSPAN_HEADER + MAX_SPAN_OBJECTS + 64 + MAX_SPAN_OBJECTS / 8)
-#define NR_MSPAN_BINS		(MSPAN_MAX_BYTES / 64 + 1)
-
-static inline uint64_t *mspan_bits(struct mspan *s)
+static inline size_t mspan_state_bytes(unsigned int nelems)
 {
-	return (uint64_t *)(s->object_state + mspan_bits_offset(s->nelems));
+	return align_up(sizeof(struct mspan *) + nelems + 1, 8);
+}
+
+static inline unsigned int class_nelems(unsigned int sc)
+{
+	return sc ? size_classes[sc].nelems : 1;
 }
 
 static inline size_t mspan_size(const struct mspan *s)
@@ -105,7 +100,10 @@ static inline unsigned int mspan_index(const struct mspan *s, uintptr_t addr)
 	return s->size ? (addr - s->start) / s->size : 0;
 }
 
-/* All objects free, no state; @sc 0 makes a large span. */
+/*
+ * All objects free; @sc 0 makes a large span.  s->object_state is set already:
+ * a descriptor keeps its states, and its class, for ever.
+ */
 void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 		unsigned int sc, unsigned int nid);
 

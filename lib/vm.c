@@ -231,6 +231,24 @@ void *vm_map_meta(size_t size)
 	return p;
 }
 
+void *vm_map_meta_huge(size_t size)
+{
+	uintptr_t p, start;
+
+	p = (uintptr_t)vm_mmap(0, 2 * size, PROT_READ | PROT_WRITE, 0);
+	if (!p)
+		return vm_map_meta(size);
+	start = align_up(p, size);
+	if (start > p)
+		vm_munmap((void *)p, start - p);
+	if (p + size > start)
+		vm_munmap((void *)(start + size), p + size - start);
+	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
+	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	vm_advise_huge((void *)start, size, true);
+	return (void *)start;
+}
+
 void *vm_map_meta_sparse(size_t size)
 {
 	int saved = errno;

@@ -42,7 +42,7 @@
  * hdrs is refs[id].local for mag_pop and refs[id].all for the others, which are
  * given a route (node and class): a batch fetched for one node lands in that
  * node's row even if the thread has moved since.  With one node both are the same
- * table.  An id of MAX_CIDS or more makes each of them decline.
+ * table.  The caller's area is registered, so that its id is one the kernel gave.
  */
 #ifndef _ASM_GENERIC_RSEQ_H
 #define _ASM_GENERIC_RSEQ_H

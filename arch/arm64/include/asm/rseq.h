@@ -36,8 +36,6 @@
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
 	"ldr %w[h], [%[rs], %[id_off]]\n\t"				\
-	"cmp %w[h], %[max]\n\t"						\
-	"b.hs %l[decline]\n\t"						\
 	"add %[h], %[refs], %[h], lsl #4\n\t"				\
 	RSEQ_INJECT(2)
 
@@ -75,7 +73,7 @@ again:
 		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
 		  [obj] "=&r" (obj), [state] "=&r" (state)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS)
+		  [hoff] "r" (idx << MAG_HDR_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
@@ -111,7 +109,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top), [limit] "=&r" (limit)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -155,7 +153,7 @@ again:
 		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
@@ -199,7 +197,7 @@ again:
 		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "r" (MAX_CIDS),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);

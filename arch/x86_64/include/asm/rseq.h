@@ -38,8 +38,6 @@
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
 	"movl (%[rs], %[id_off]), %k[h]\n\t"				\
-	"cmpl %[max], %k[h]\n\t"					\
-	"jae %l[decline]\n\t"						\
 	"shlq $4, %[h]\n\t"						\
 	RSEQ_INJECT(2)
 
@@ -79,7 +77,7 @@ again:
 		: [h] "=&r" (h), [top] "=&r" (top), [obj] "=&r" (obj),
 		  [state] "=&r" (state)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS)
+		  [hoff] "r" (idx << MAG_HDR_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
@@ -114,7 +112,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -160,7 +158,7 @@ again:
 		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
@@ -205,7 +203,7 @@ again:
 		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT), [max] "i" (MAX_CIDS),
+		  [hoff] "r" (idx << MAG_HDR_SHIFT),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
