@@ -81,21 +81,6 @@ __export void *ha_pvalloc(size_t size)
 }
 EXPORT_AS(ha_pvalloc, pvalloc);
 
-__export void ha_free_aligned_sized(void *ptr, size_t align, size_t size)
-{
-	size_t has;
-
-	if (!ptr)
-		return;
-	has = ha_malloc_usable_size(ptr);
-	/* An object of this alignment may be larger than its size alone asks. */
-	if (is_power_of_2(align) && has >= align && size <= has)
-		ha_free(ptr);
-	else
-		ha_free_sized(ptr, size > align ? size : align);
-}
-EXPORT_AS(ha_free_aligned_sized, free_aligned_sized);
-
 /*
  * Giving back, and figures.
  */

@@ -9,6 +9,7 @@
  * signal handler, possibly beside other threads: reads only, no locks.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <util/line.h>
@@ -41,59 +42,47 @@ static struct mspan *debug_span(uintptr_t addr)
 	return s;
 }
 
-static void __noreturn debug_report(const char *op, const char *freed,
-				    uintptr_t addr)
+static void line_freed(struct line *l, const char *op)
+{
+	if (strcmp(op, "free") == 0) {
+		line_str(l, "double free of ");
+		return;
+	}
+	line_str(l, op);
+	line_str(l, " of freed ");
+}
+
+void debug_bad_pointer(const char *op, uintptr_t addr)
 {
 	struct mspan *s = debug_span(addr);
+	unsigned int idx = s ? mspan_index(s, addr) : 0;
+	uintptr_t in = s ? addr - (uintptr_t)mspan_object(s, idx) : 0;
 	struct line l;
 
 	line_start(&l);
 	line_str(&l, "heaparena: ");
-	if (!s) {
+	if (s && !in && idx < s->nelems) {
+		line_freed(&l, op);
+		line_ptr(&l, addr);
+		line_str(&l, ": ");
+	} else {
 		line_str(&l, "invalid ");
 		line_str(&l, op);
 		line_str(&l, " of ");
 		line_ptr(&l, addr);
-		line_str(&l, ": not allocated by heaparena");
+		line_str(&l, ": ");
+	}
+	if (!s) {
+		line_str(&l, "not allocated by heaparena");
 	} else {
-		unsigned int idx = mspan_index(s, addr);
-		uintptr_t in = addr - (uintptr_t)mspan_object(s, idx);
-
 		if (in || idx >= s->nelems) {
-			line_str(&l, "invalid ");
-			line_str(&l, op);
-			line_str(&l, " of ");
-			line_ptr(&l, addr);
-			line_str(&l, ": ");
 			line_dec(&l, in);
 			line_str(&l, " bytes inside ");
-		} else {
-			line_str(&l, freed);
-			line_ptr(&l, addr);
-			line_str(&l, ": ");
 		}
 		line_span(&l, s, idx);
 	}
 	line_write(&l, STDERR_FILENO);
 	abort();
-}
-
-void debug_bad_free(uintptr_t addr)
-{
-	debug_report("free", "double free of ", addr);
-}
-
-void debug_bad_pointer(const char *op, uintptr_t addr)
-{
-	char freed[64];
-	size_t n = 0;
-
-	for (const char *p = op; *p && n < sizeof(freed) - 12; p++)
-		freed[n++] = *p;
-	for (const char *p = " of freed "; *p; p++)
-		freed[n++] = *p;
-	freed[n] = '\0';
-	debug_report(op, freed, addr);
 }
 
 void debug_size_mismatch(uintptr_t addr, size_t said, size_t has)

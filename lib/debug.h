@@ -9,9 +9,10 @@
 
 #include <util/compiler.h>
 
-/* free() of @addr was refused: find out why, say it, abort. */
-void debug_bad_free(uintptr_t addr) __cold __noreturn;
-/* The same for another call (@op: "realloc", "malloc_usable_size"). */
+/*
+ * A call refused @addr: find out why, say it, abort.  @op names the call: "free",
+ * "realloc", "malloc_usable_size".
+ */
 void debug_bad_pointer(const char *op, uintptr_t addr) __cold __noreturn;
 /* Freed with a size that the object cannot have. */
 void debug_size_mismatch(uintptr_t addr, size_t said, size_t has) __cold __noreturn;

@@ -225,13 +225,13 @@ static void free_slow(void *ptr)
 	w = ha ? smp_load_acquire(&ha->page[(addr >> HA_PAGE_SHIFT) &
 					    (ARENA_PAGES - 1)]) : 0;
 	if (!w || page_word_route(w))
-		debug_bad_free(addr);
+		debug_bad_pointer("free", addr);
 	s = page_word_span(w);
 	/* one of two threads that free it at once wins */
 	if (s->start != addr ||
 	    __atomic_exchange_n(&s->object_state[0], OBJECT_FREE,
 				__ATOMIC_ACQ_REL) != OBJECT_LIVE)
-		debug_bad_free(addr);
+		debug_bad_pointer("free", addr);
 	mheap_free_span(s);
 }
 
@@ -272,26 +272,37 @@ __export size_t ha_malloc_usable_size(void *ptr)
 EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
 
 /*
- * A size that the object can have: realloc keeps an object that shrinks to no
- * less than half.
+ * Is @size one that the object can have?  realloc keeps an object that shrinks to
+ * no less than half, and an aligned one may be larger than its size asks.
  */
-static void check_size(void *ptr, size_t size)
+static void check_size(void *ptr, size_t align, size_t size)
 {
 	struct mspan *large;
 	size_t has = live_size("free", ptr, &large);
 
-	if (check_on && (size > has || (size < has / 2 && has > 16 &&
-					ha_good_size(size) != has)))
+	if (size <= has && (size >= has / 2 || has <= max_size(align, 16)))
+		return;
+	if (align > 16 && size <= has && is_aligned((uintptr_t)ptr, align))
+		return;
+	if (size > has || ha_good_size(size) != has)
 		debug_size_mismatch((uintptr_t)ptr, size, has);
 }
 
 __export void ha_free_sized(void *ptr, size_t size)
 {
 	if (ptr && check_on)
-		check_size(ptr, size);
+		check_size(ptr, 1, size);
 	ha_free(ptr);
 }
 EXPORT_AS(ha_free_sized, free_sized);
+
+__export void ha_free_aligned_sized(void *ptr, size_t align, size_t size)
+{
+	if (ptr && check_on)
+		check_size(ptr, align, size);
+	ha_free(ptr);
+}
+EXPORT_AS(ha_free_aligned_sized, free_aligned_sized);
 
 __export size_t ha_good_size(size_t size)
 {

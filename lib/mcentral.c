@@ -121,7 +121,7 @@ static struct mspan *mcentral_put(struct mcentral *mc, struct mspan *s,
 				mspan_index(s, (uintptr_t)slot.obj);
 
 	if (unlikely(!mspan_free(s, idx)))
-		debug_bad_free((uintptr_t)slot.obj);
+		debug_bad_pointer("free", (uintptr_t)slot.obj);
 	mc->nr_out--;
 	if (was_full)
 		span_set_add(&mc->partial, s);
