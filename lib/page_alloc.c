@@ -374,17 +374,18 @@ static uintptr_t find_climb(struct page_alloc *pa, struct finder *f, uintptr_t f
 	return 0;
 }
 
-/* First set bit of the root map at or after @ri, or PALLOC_ROOT_ENTRIES. */
-static unsigned int root_next(const struct page_alloc *pa, unsigned int ri)
+/* First set bit of the root map in [ri, last], or PALLOC_ROOT_ENTRIES. */
+static unsigned int root_next(const struct page_alloc *pa, unsigned int ri,
+			      unsigned int last)
 {
 	unsigned int w = ri / BITS_PER_WORD;
 	uint64_t x;
 
-	if (ri >= PALLOC_ROOT_ENTRIES)
+	if (ri > last)
 		return PALLOC_ROOT_ENTRIES;
 	x = pa->root_map[w] & ~0ULL << (ri % BITS_PER_WORD);
 	while (!x) {
-		if (++w == ROOT_MAP_WORDS)
+		if (++w > last / BITS_PER_WORD)
 			return PALLOC_ROOT_ENTRIES;
 		x = pa->root_map[w];
 	}
@@ -405,6 +406,28 @@ static unsigned int root_prev(const struct page_alloc *pa, unsigned int ri)
 	return w * BITS_PER_WORD + ilog2(x);
 }
 
+/* The part of a search above region @prev, with the run that leaves it. */
+static uintptr_t find_root(struct page_alloc *pa, struct finder *f, unsigned int prev)
+{
+	unsigned int last = region_idx(pa->max_addr - 1), ri;
+
+	for (ri = root_next(pa, prev + 1, last); ri != PALLOC_ROOT_ENTRIES;
+	     prev = ri, ri = root_next(pa, ri + 1, last)) {
+		if (ri != prev + 1)
+			f->len = 0;
+		switch (finder_walk(f, pa->root[ri], region_base(ri),
+				    level_log_pages(0))) {
+		case STEP_FOUND:
+			return f->run;
+		case STEP_DESCEND:
+			return find_below(pa, f, ri, 0, 0);
+		case STEP_ON:
+			break;
+		}
+	}
+	return 0;
+}
+
 /*
  * The lowest address at or after @from where @nr free pages begin, or 0.
  * *first: no free page lies in [from, *first); 0 when there is none at all.
@@ -413,30 +436,15 @@ static uintptr_t find(struct page_alloc *pa, size_t nr, uintptr_t from,
 		      uintptr_t *first)
 {
 	struct finder f = { .need = nr };
-	unsigned int ri, prev, last;
 	uintptr_t addr = 0;
 
 	*first = 0;
 	if (from >= pa->max_addr)
 		return 0;
-	prev = region_idx(from);
-	last = region_idx(pa->max_addr - 1);
-	if (pa->regions[prev])
+	if (pa->regions[region_idx(from)])
 		addr = find_climb(pa, &f, from);
-
-	for (ri = root_next(pa, prev + 1); !addr && ri <= last;
-	     prev = ri, ri = root_next(pa, ri + 1)) {
-		enum finder_step step;
-
-		if (ri != prev + 1)
-			f.len = 0;
-		step = finder_walk(&f, pa->root[ri], region_base(ri),
-				   level_log_pages(0));
-		if (step == STEP_FOUND)
-			addr = f.run;
-		else if (step == STEP_DESCEND)
-			addr = find_below(pa, &f, ri, 0, 0);
-	}
+	if (!addr)
+		addr = find_root(pa, &f, region_idx(from));
 	*first = f.first;
 	pa->nr_steps += f.steps;
 	return addr;

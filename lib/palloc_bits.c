@@ -26,21 +26,21 @@ palloc_sum palloc_sum_merge(const palloc_sum *sums, unsigned int nr,
 	unsigned int start = 0, max = 0, run = 0, i;
 	bool leading = true;
 
+	/* Below the root no summary needs the all-free bit: plain fields. */
+	VM_BUG_ON(log_pages >= PALLOC_SUM_BITS);
+
 	/* @run: free pages at the high end of what has been merged so far. */
 	for (i = 0; i < nr; i++) {
-		palloc_sum s = sums[i];
-		unsigned int first = palloc_sum_start(s);
-		unsigned int inner = palloc_sum_max(s);
+		uint64_t v = sums[i].v;
+		unsigned int first = v & PALLOC_SUM_MASK;
+		unsigned int inner = v >> PALLOC_SUM_BITS & PALLOC_SUM_MASK;
 
 		if (leading) {
 			start += first;
 			leading = first == each;
 		}
-		if (run + first > max)
-			max = run + first;
-		if (inner > max)
-			max = inner;
-		run = first == each ? run + each : palloc_sum_end(s);
+		max = max_size(max, max_size(run + first, inner));
+		run = first == each ? run + each : v >> (2 * PALLOC_SUM_BITS);
 	}
 	return palloc_sum_pack(start, max, run);
 }

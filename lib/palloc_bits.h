@@ -82,7 +82,7 @@ static inline uint64_t palloc_word_runs(uint64_t x, unsigned int nr)
 	return x;
 }
 
-/* Summary of @nr sibling summaries, each covering 1 << @log_pages pages. */
+/* Summary of @nr siblings below the root, 1 << @log_pages (at most 2^18) pages each. */
 palloc_sum palloc_sum_merge(const palloc_sum *sums, unsigned int nr,
 			    unsigned int log_pages);
 
