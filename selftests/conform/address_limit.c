@@ -56,7 +56,7 @@ static int child(void)
 
 int main(int argc, char **argv)
 {
-	static const unsigned int limit_mb[] = { 2000, 500, 200, 150, 100, 80, 64, 48, 40, 32 };
+	static const unsigned int limit_mb[] = { 2000, 500, 200, 150, 100, 80, 64 };
 	static struct run_result r;
 
 	if (child_mode(argc, argv))

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * A child is one thread on one CPU, with the caches of all CPUs in its copy
- * of the heap. What lies in the others' caches must come within its reach:
- * a chain of generations, each of which frees on every CPU and forks, would
- * lose one cache full after another and grow without end.
+ * of the heap. What lies in the others' caches must come within its reach.
+ *
+ * First: two threads free objects, each on a CPU of its own, so that they lie
+ * in two caches; a child that allocates as many as its heap has room for must
+ * be given nearly all of them again. Then a chain
+ * of generations, each of which frees on every CPU and forks: its memory
+ * must stay where it is.
  */
 #include "conform.h"
 #include <sched.h>
@@ -12,12 +16,15 @@
 #define NR		2000
 #define SIZE		1024
 
+#define REACH		64
+
 struct sample {
 	long first_kb, last_kb;
 	int generations, status;
 };
 
 static void *all[NR];
+static uintptr_t left[REACH];
 
 static void *free_part(void *arg)
 {
@@ -54,6 +61,76 @@ static bool generation(int cpu0, int cpu1)
 	for (unsigned int i = 0; i < NR; i++)
 		free(all[i]);
 	return true;
+}
+
+static int freed;
+
+static void *free_half(void *arg)
+{
+	cpu_set_t one;
+	int cpu = (uintptr_t)arg;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	for (unsigned int i = 0; i < REACH; i += 2)
+		free((void *)left[i]);
+	__atomic_store_n(&freed, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&freed, __ATOMIC_ACQUIRE) != 2)
+		;
+	return NULL;
+}
+
+/* In the child: how many of the freed addresses come back. */
+static int come_back(size_t size)
+{
+	bool seen[REACH] = { false };
+	int n = 0;
+
+	for (unsigned int i = 0; i < REACH * 100; i++) {
+		uintptr_t p = (uintptr_t)HIDE(malloc(size));
+
+		for (unsigned int k = 0; k < REACH; k++)
+			if (p == left[k] && !seen[k])
+				seen[k] = true, n++;
+	}
+	return n;
+}
+
+static void test_reach(size_t size, int cpu0, int cpu1)
+{
+	int status = 0;
+	cpu_set_t one, all_cpus;
+	pthread_t t;
+	pid_t pid;
+
+	sched_getaffinity(0, sizeof(all_cpus), &all_cpus);
+	CPU_ZERO(&one);
+	CPU_SET(cpu0, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	for (unsigned int i = 0; i < REACH; i++)
+		left[i] = (uintptr_t)HIDE(malloc(size));
+	freed = 0;
+	if (pthread_create(&t, NULL, free_half, (void *)(uintptr_t)cpu1))
+		tap_bail("pthread_create");
+	/*
+	 * Each frees its half while the other is busy: asleep, it would leave
+	 * its place to it. Whose place the child has does not matter then.
+	 */
+	while (!__atomic_load_n(&freed, __ATOMIC_ACQUIRE))
+		;
+	for (unsigned int i = 1; i < REACH; i += 2)
+		free((void *)left[i]);
+	__atomic_store_n(&freed, 2, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+	pid = fork();
+	if (!pid)
+		_exit(come_back(size));
+	waitpid(pid, &status, 0);
+	sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) >= REACH * 9 / 10,
+	   "a child gets back %d of %d objects of %zu bytes that two CPUs had freed",
+	   WEXITSTATUS(status), REACH, size);
 }
 
 static long anonymous_kb(void)
@@ -116,6 +193,8 @@ int main(int argc, char **argv)
 	}
 	if (cpu0 < 0 || cpu1 < 0)
 		tap_skip_all("needs an even and an odd CPU");
+	for (size_t size = 16; size <= 2048; size *= 2)
+		test_reach(size, cpu0, cpu1);
 	pid = fork();
 	if (!pid)
 		chain(s, cpu0, cpu1);

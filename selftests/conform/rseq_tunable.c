@@ -11,14 +11,17 @@
 #include <sys/rseq.h>
 
 #define NR_THREADS	8
-#define ROUNDS		40000
+#define ROUNDS		500000
 #define SLOTS		48
+
+static pthread_barrier_t begin;
 
 static void *hammer(void *arg)
 {
 	uint64_t rng = (uintptr_t)arg;
 	void *slot[SLOTS] = { NULL };
 
+	pthread_barrier_wait(&begin);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		unsigned int k = rnd_below(&rng, SLOTS);
 
@@ -43,6 +46,7 @@ static int child(bool registered)
 	if (!registered && __rseq_size)
 		return 5;
 	owner_init();
+	pthread_barrier_init(&begin, NULL, NR_THREADS);
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		if (pthread_create(&t[i], NULL, hammer, (void *)(i + 1)))
 			return 4;

@@ -10,7 +10,7 @@
  */
 #include "stress.h"
 
-#define MINE		256
+#define MINE		64
 #define CHILD_OK	42
 #define CHILD_SECONDS	30
 
@@ -31,6 +31,50 @@ static void churn(uint64_t *rng, unsigned int n)
 	}
 	for (unsigned int i = 0; i < 64; i++)
 		obj_end(&slot[i], "churn, at the end");
+}
+
+/*
+ * More of every size than a cache holds: whatever lock or list another thread
+ * had in its hands at the moment of the fork, the child comes to need it.
+ */
+static void every_size(void)
+{
+	static void *all[80 * 40];
+	unsigned int n = 0;
+
+	for (size_t size = 8; size <= 40000; size += size / 8 + 8)
+		for (unsigned int i = 0; i < 40 && n < 80 * 40; i++) {
+			all[n] = malloc(size);
+			if (!all[n++])
+				stress_fail("no memory for %zu bytes in a child", size);
+		}
+	while (n)
+		free(all[--n]);
+}
+
+/* Spans come and go all the time: most of the work is done under locks. */
+static void *span_churn(struct worker *w)
+{
+	static const unsigned int max = 160;
+	struct obj *o = calloc(max, sizeof(*o));
+
+	while (o && !stress_stop()) {
+		size_t size = rnd_size(&w->rng, 16);
+
+		for (unsigned int i = 0; i < max; i++) {
+			o[i].size = size;
+			o[i].p = malloc(size);
+			if (o[i].p)
+				memcpy(o[i].p, &o[i].p, size < 8 ? size : 8);
+		}
+		for (unsigned int i = 0; i < max; i++) {
+			if (!o[i].p || memcmp(o[i].p, &o[i].p, size < 8 ? size : 8))
+				stress_fail("an object of %zu bytes is damaged", size);
+			free(o[i].p);
+		}
+	}
+	free(o);
+	return NULL;
 }
 
 static void *child_thread(struct worker *w)
@@ -57,7 +101,8 @@ static void child(struct obj *mine, uint64_t *rng, unsigned int round)
 	stress_stopped = 0;
 	for (unsigned int i = 0; i < MINE; i++)
 		obj_end(&mine[i], "inherited");
-	churn(rng, 300);
+	every_size();
+	churn(rng, 100);
 	/* A sanitizer's threads do not survive a fork; ours must. */
 	if (round % 8 == 1 && !TAP_TSAN) {
 		struct worker w[2];
@@ -70,7 +115,7 @@ static void child(struct obj *mine, uint64_t *rng, unsigned int round)
 
 		if (!pid) {
 			alarm(CHILD_SECONDS);
-			churn(rng, 200);
+			every_size();
 			_exit(stress_failures ? 1 : CHILD_OK);
 		}
 		if (pid < 0 || wait_for(pid) != CHILD_OK << 8)
@@ -109,6 +154,8 @@ static void fork_once(uint64_t *rng, unsigned int round)
 
 static void *allocate(struct worker *w)
 {
+	if (w->id % 2)
+		return span_churn(w);
 	while (!stress_stop())
 		churn(&w->rng, 1000);
 	return NULL;
@@ -120,31 +167,6 @@ static void *fork_too(struct worker *w)
 		churn(&w->rng, 100);
 		fork_once(&w->rng, round);
 	}
-	return NULL;
-}
-
-/* Spans come and go all the time: most of the work is done under locks. */
-static void *span_churn(struct worker *w)
-{
-	static const unsigned int max = 160;
-	struct obj *o = calloc(max, sizeof(*o));
-
-	while (o && !stress_stop()) {
-		size_t size = rnd_size(&w->rng, 16);
-
-		for (unsigned int i = 0; i < max; i++) {
-			o[i].size = size;
-			o[i].p = malloc(size);
-			if (o[i].p)
-				memcpy(o[i].p, &o[i].p, size < 8 ? size : 8);
-		}
-		for (unsigned int i = 0; i < max; i++) {
-			if (!o[i].p || memcmp(o[i].p, &o[i].p, size < 8 ? size : 8))
-				stress_fail("an object of %zu bytes is damaged", size);
-			free(o[i].p);
-		}
-	}
-	free(o);
 	return NULL;
 }
 
