@@ -197,7 +197,7 @@ static void phase_one_forks(struct worker *w, unsigned int n)
 	uint64_t rng = tap_opts.seed;
 
 	workers_start(w, n, allocate);
-	for (unsigned int round = 0; !stress_stop() && now_seconds() < end; round++)
+	for (unsigned int round = 0; !round || (!stress_stop() && now_seconds() < end); round++)
 		fork_once(&rng, round);
 	__atomic_store_n(&stress_stopped, 1, __ATOMIC_RELAXED);
 	workers_join(w, n);
