@@ -100,14 +100,19 @@ size_t meta_bytes(void)
 	return atomic_load_relaxed(&meta.bytes);
 }
 
-bool meta_fork_prepare(void)
+bool meta_fork_held(void)
 {
-	return lock_fork_prepare(&meta.lock);
+	return lock_is_held(&meta.lock);
 }
 
-void meta_fork_done(bool taken)
+void meta_fork_prepare(bool nested)
 {
-	lock_fork_done(&meta.lock, taken);
+	lock_fork_prepare(&meta.lock, nested);
+}
+
+void meta_fork_done(void)
+{
+	lock_fork_done(&meta.lock);
 }
 
 void fixalloc_init(struct fixalloc *f, size_t size)

@@ -32,8 +32,9 @@ void *meta_alloc(size_t size);
  */
 void *meta_alloc_states(size_t size);
 size_t meta_bytes(void);
-bool meta_fork_prepare(void);
-void meta_fork_done(bool taken);
+bool meta_fork_held(void);
+void meta_fork_prepare(bool nested);
+void meta_fork_done(void);
 
 void fixalloc_init(struct fixalloc *f, size_t size);
 /* Contents: zero when fresh, otherwise as freed.  NULL when out of memory. */

@@ -11,10 +11,10 @@
  * stored is lost to the child, at most a batch for each thread that was inside a
  * slow path.
  *
- * A signal handler may fork while it interrupts malloc in this very thread: locks
- * that this thread holds already are left to it (lock_fork_prepare), and in the
- * child, which is a copy of this thread, the handler returns into the interrupted
- * call as in the parent.
+ * A signal handler may fork while it interrupts malloc in this very thread.  Locks
+ * that this thread holds already are left to it; another's is not waited for,
+ * since that thread may be waiting for one of ours.  Such a child can exec; it
+ * can allocate as long as it meets none of the locks that were left.
  *
  * Our constructor registers these early, so that our prepare runs last and our
  * child handler first: other handlers may allocate.
@@ -30,34 +30,36 @@
 #include "mheap.h"
 #include "numa.h"
 
-static struct {
-	struct lock lock;
-	bool taken;
-	struct mcache_fork mcache;
-	struct mcentral_fork mcentral;
-	struct mheap_fork mheap;
-	bool arena;
-	bool meta;
-} fk = { .lock = LOCK_INIT(RANK_FORK) };
+static struct lock fork_lock = LOCK_INIT(RANK_FORK);
+
+static bool fork_held(void)
+{
+	return lock_is_held(&fork_lock) || mcache_fork_held() ||
+	       mcentral_fork_held(topo.nr_nodes) ||
+	       mheap_fork_held(topo.nr_nodes) || heap_arena_fork_held() ||
+	       meta_fork_held();
+}
 
 static void fork_prepare(void)
 {
-	fk.taken = lock_fork_prepare(&fk.lock);
-	mcache_fork_prepare(&fk.mcache);
-	mcentral_fork_prepare(topo.nr_nodes, &fk.mcentral);
-	mheap_fork_prepare(topo.nr_nodes, &fk.mheap);
-	fk.arena = heap_arena_fork_prepare();
-	fk.meta = meta_fork_prepare();
+	bool nested = fork_held();
+
+	lock_fork_prepare(&fork_lock, nested);
+	mcache_fork_prepare(nested);
+	mcentral_fork_prepare(topo.nr_nodes, nested);
+	mheap_fork_prepare(topo.nr_nodes, nested);
+	heap_arena_fork_prepare(nested);
+	meta_fork_prepare(nested);
 }
 
 static void fork_done(bool child)
 {
-	meta_fork_done(fk.meta);
-	heap_arena_fork_done(fk.arena);
-	mheap_fork_done(topo.nr_nodes, &fk.mheap);
-	mcentral_fork_done(topo.nr_nodes, &fk.mcentral, child);
-	mcache_fork_done(&fk.mcache, child);
-	lock_fork_done(&fk.lock, fk.taken);
+	meta_fork_done();
+	heap_arena_fork_done();
+	mheap_fork_done(topo.nr_nodes);
+	mcentral_fork_done(topo.nr_nodes, child);
+	mcache_fork_done(child);
+	lock_fork_done(&fork_lock);
 }
 
 static void fork_parent(void)

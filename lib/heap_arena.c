@@ -271,12 +271,17 @@ struct heap_arena *heap_arena_nth(size_t n)
 	return arenas.walk[n / WALK_BLOCK][n % WALK_BLOCK];
 }
 
-bool heap_arena_fork_prepare(void)
+bool heap_arena_fork_held(void)
 {
-	return lock_fork_prepare(&arenas.lock);
+	return lock_is_held(&arenas.lock);
 }
 
-void heap_arena_fork_done(bool taken)
+void heap_arena_fork_prepare(bool nested)
 {
-	lock_fork_done(&arenas.lock, taken);
+	lock_fork_prepare(&arenas.lock, nested);
+}
+
+void heap_arena_fork_done(void)
+{
+	lock_fork_done(&arenas.lock);
 }

@@ -141,7 +141,8 @@ struct mspan *heap_arena_find_span(uintptr_t addr);
 /* Arenas in order of creation, for walks; NULL past the last. */
 struct heap_arena *heap_arena_nth(size_t n);
 
-bool heap_arena_fork_prepare(void);
-void heap_arena_fork_done(bool taken);
+bool heap_arena_fork_held(void);
+void heap_arena_fork_prepare(bool nested);
+void heap_arena_fork_done(void);
 
 #endif /* _LIB_HEAP_ARENA_H */

@@ -2,8 +2,8 @@
 /*
  * Futex lock: the slow halves, the rank checker, and the last words.
  *
- * The lock is the three-state mutex of Drepper, "Futexes are tricky" (2011),
- * with a bounded spin before the first sleep.  Signals, fork: see lock.h.
+ * The lock is the mutex of Drepper, "Futexes are tricky" (2011), with the owner
+ * in the word and a bounded spin before the first sleep.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -17,28 +17,55 @@
 #include "lock.h"
 
 #define LOCK_SPINS	64
+/* Before a lock that may wait for us is given up, in a handler that forks. */
+#define FORK_SPINS	1000
 
-__tls char lock_self_tls;
+/* Numbers are 31 bits and not recycled: two of two billion threads may share. */
+__tls uint32_t lock_self_id;
+static uint32_t lock_last_id;
+
+uint32_t lock_self_new(void)
+{
+	uint32_t id;
+
+	do {
+		id = __atomic_add_fetch(&lock_last_id, 1, __ATOMIC_RELAXED) & INT32_MAX;
+	} while (!id);
+	lock_self_id = id;
+	return id;
+}
 
 void lock_init(struct lock *l, enum lock_rank rank)
 {
 	l->word = 0;
 	l->rank = rank;
-	l->owner = NULL;
+	l->forking = false;
 }
 
 void lock_acquire_slow(struct lock *l)
 {
+	uint32_t self = lock_self() << 1, word;
 	int saved = errno;
 
 	for (int i = 0; i < LOCK_SPINS; i++) {
 		cpu_relax();
 		if (atomic_load_relaxed(&l->word) == 0 &&
-		    try_cmpxchg_acquire(&l->word, 0, 1))
+		    try_cmpxchg_acquire(&l->word, 0, self))
 			return;
 	}
-	while (xchg_acquire(&l->word, 2) != 0)
-		syscall(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+	for (;;) {
+		word = atomic_load_relaxed(&l->word);
+		/* Others may sleep still: the one who wakes keeps the bit. */
+		if (!word) {
+			if (try_cmpxchg_acquire(&l->word, 0, self | 1))
+				break;
+			continue;
+		}
+		if (!(word & 1) && !try_cmpxchg_acquire(&l->word, word, word | 1))
+			continue;
+		syscall(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, word | 1, NULL,
+			NULL, 0);
+	}
 	errno = saved;
 }
 
@@ -50,23 +77,32 @@ void lock_release_slow(struct lock *l)
 	errno = saved;
 }
 
-bool lock_fork_prepare(struct lock *l)
+void lock_fork_prepare(struct lock *l, bool nested)
 {
+	uint32_t self = lock_self() << 1;
+	int spins = nested ? FORK_SPINS : 1;
+
 	if (lock_is_held(l))
-		return false;
+		return;
 	/* Several of one rank at once, so the rank checker stays out of it. */
-	if (!try_cmpxchg_acquire(&l->word, 0, 1))
+	while (!try_cmpxchg_acquire(&l->word, 0, self)) {
+		cpu_relax();
+		if (--spins)
+			continue;
+		if (nested)
+			return;
 		lock_acquire_slow(l);
-	atomic_store_relaxed(&l->owner, lock_self());
-	return true;
+		break;
+	}
+	l->forking = true;
 }
 
-void lock_fork_done(struct lock *l, bool taken)
+void lock_fork_done(struct lock *l)
 {
-	if (!taken)
+	if (!lock_is_held(l) || !l->forking)
 		return;
-	atomic_store_relaxed(&l->owner, (void *)NULL);
-	if (xchg_release(&l->word, 0) == 2)
+	l->forking = false;
+	if (xchg_release(&l->word, 0) & 1)
 		lock_release_slow(l);
 }
 

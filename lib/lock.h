@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small futex lock with a rank and an owner.
+ * A small futex lock with a rank, whose word names its owner.
  *
- *	word   0 free, 1 held, 2 held and somebody may sleep
- *	owner  the holding thread (address of a TLS word), for fork: a signal
- *	       handler that interrupted the holder may fork
+ *	word   0 free, else the owner's number << 1, bit 0: somebody may sleep
+ *
+ * One word, so that there is no moment at which a lock is held and its owner
+ * unknown: a signal handler that interrupted the holder anywhere may fork, and
+ * must know that the lock is this very thread's.
  *
  * Spins briefly (a holder runs tens of instructions), then sleeps: with more
  * threads than CPUs the holder may be preempted.  Never held across a call to
@@ -19,17 +21,22 @@
 
 struct lock {
 	uint32_t word;		/* (a) */
-	uint32_t rank;		/* (c) enum lock_rank */
-	void *owner;		/* (l) */
+	uint16_t rank;		/* (c) enum lock_rank */
+	uint16_t forking;	/* (l) taken by lock_fork_prepare() */
 };
 
-#define LOCK_INIT(r)	{ .word = 0, .rank = (r), .owner = NULL }
+#define LOCK_INIT(r)	{ .word = 0, .rank = (r) }
 
-extern __tls char lock_self_tls;
+/* This thread's number, 0 until its first lock; kept by a fork child. */
+extern __tls uint32_t lock_self_id;
 
-static inline void *lock_self(void)
+uint32_t lock_self_new(void) __noinline;
+
+static inline uint32_t lock_self(void)
 {
-	return &lock_self_tls;
+	uint32_t id = lock_self_id;
+
+	return likely(id) ? id : lock_self_new();
 }
 
 void lock_init(struct lock *l, enum lock_rank rank);
@@ -45,43 +52,42 @@ static inline void lock_acquire(struct lock *l)
 {
 	if (IS_ENABLED(CONFIG_DEBUG))
 		lock_debug_acquire(l);
-	if (unlikely(!try_cmpxchg_acquire(&l->word, 0, 1)))
+	if (unlikely(!try_cmpxchg_acquire(&l->word, 0, lock_self() << 1)))
 		lock_acquire_slow(l);
-	atomic_store_relaxed(&l->owner, lock_self());
 }
 
 static inline bool lock_try_acquire(struct lock *l)
 {
-	if (!try_cmpxchg_acquire(&l->word, 0, 1))
+	if (!try_cmpxchg_acquire(&l->word, 0, lock_self() << 1))
 		return false;
 	if (IS_ENABLED(CONFIG_DEBUG))
 		lock_debug_acquire(l);
-	atomic_store_relaxed(&l->owner, lock_self());
 	return true;
 }
 
 static inline void lock_release(struct lock *l)
 {
-	atomic_store_relaxed(&l->owner, (void *)NULL);
-	if (unlikely(xchg_release(&l->word, 0) == 2))
-		lock_release_slow(l);
 	if (IS_ENABLED(CONFIG_DEBUG))
 		lock_debug_release(l);
+	if (unlikely(xchg_release(&l->word, 0) & 1))
+		lock_release_slow(l);
 }
 
 static inline bool lock_is_held(const struct lock *l)
 {
-	return atomic_load_relaxed(&l->owner) == lock_self();
+	return atomic_load_relaxed(&l->word) >> 1 == lock_self();
 }
 
 #define lock_assert_held(l)	VM_BUG_ON(!lock_is_held(l))
 
 /*
- * Fork.  lock_fork_prepare() takes the lock unless this very thread already has
- * it (a signal handler forks in the middle of malloc) and says which; parent and
- * child give that answer to lock_fork_done().
+ * Fork: prepare takes the lock, done (in parent and child) releases what prepare
+ * took.  Left alone is a lock that this very thread has already, as when a signal
+ * handler forks in the middle of malloc.  @nested says that the thread has some
+ * lock, so that waiting for another could be out of order: then a lock that stays
+ * taken for long is left alone too.
  */
-bool lock_fork_prepare(struct lock *l);
-void lock_fork_done(struct lock *l, bool taken);
+void lock_fork_prepare(struct lock *l, bool nested);
+void lock_fork_done(struct lock *l);
 
 #endif /* _LIB_LOCK_H */

@@ -577,20 +577,26 @@ size_t mcache_nr_cached(unsigned int sc)
  * Fork: no section needs to be waited for.  A thread that was inside one did not
  * commit, and does not exist in the child; committed magazines are whole.
  */
-void mcache_fork_prepare(struct mcache_fork *f)
+bool mcache_fork_held(void)
 {
-	f->create = lock_fork_prepare(&create_lock);
-	f->locked = 0;
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
-		if (lock_fork_prepare(&locked_slots[i].lock))
-			f->locked |= 1U << i;
+		if (lock_is_held(&locked_slots[i].lock))
+			return true;
+	return lock_is_held(&create_lock);
 }
 
-void mcache_fork_done(const struct mcache_fork *f, bool child)
+void mcache_fork_prepare(bool nested)
+{
+	lock_fork_prepare(&create_lock, nested);
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		lock_fork_prepare(&locked_slots[i].lock, nested);
+}
+
+void mcache_fork_done(bool child)
 {
 	for (unsigned int i = NR_LOCKED; i-- > 0;)
-		lock_fork_done(&locked_slots[i].lock, f->locked >> i & 1);
-	lock_fork_done(&create_lock, f->create);
+		lock_fork_done(&locked_slots[i].lock);
+	lock_fork_done(&create_lock);
 	if (child) {
 		batch_fork_child();
 		/* What other CPUs had cached is taken back at the next refill. */

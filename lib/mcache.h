@@ -62,12 +62,8 @@ void mcache_drain_all(void);
 size_t mcache_nr_cached(unsigned int sc);
 bool mcache_uses_rseq(void);
 
-struct mcache_fork {
-	bool create;
-	uint32_t locked;
-};
-
-void mcache_fork_prepare(struct mcache_fork *f);
-void mcache_fork_done(const struct mcache_fork *f, bool child);
+bool mcache_fork_held(void);
+void mcache_fork_prepare(bool nested);
+void mcache_fork_done(bool child);
 
 #endif /* _LIB_MCACHE_H */

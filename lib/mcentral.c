@@ -166,24 +166,27 @@ void mcentral_drain(unsigned int nid, unsigned int sc)
 	}
 }
 
-void mcentral_fork_prepare(unsigned int nr_nodes, struct mcentral_fork *f)
+bool mcentral_fork_held(unsigned int nr_nodes)
 {
-	for (unsigned int n = 0; n < nr_nodes; n++) {
-		for (unsigned int i = 0; i < ARRAY_SIZE(f->taken[n]); i++)
-			f->taken[n][i] = 0;
+	for (unsigned int n = 0; n < nr_nodes; n++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-			if (lock_fork_prepare(&mcentrals[n][sc].lock))
-				f->taken[n][sc / 32] |= 1U << (sc % 32);
-	}
+			if (lock_is_held(&mcentrals[n][sc].lock))
+				return true;
+	return false;
 }
 
-void mcentral_fork_done(unsigned int nr_nodes, const struct mcentral_fork *f,
-			bool child)
+void mcentral_fork_prepare(unsigned int nr_nodes, bool nested)
+{
+	for (unsigned int n = 0; n < nr_nodes; n++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			lock_fork_prepare(&mcentrals[n][sc].lock, nested);
+}
+
+void mcentral_fork_done(unsigned int nr_nodes, bool child)
 {
 	for (unsigned int n = nr_nodes; n-- > 0;) {
 		for (unsigned int sc = NR_SIZE_CLASSES; sc-- > 1;) {
-			lock_fork_done(&mcentrals[n][sc].lock,
-				       f->taken[n][sc / 32] >> (sc % 32) & 1);
+			lock_fork_done(&mcentrals[n][sc].lock);
 			if (child)
 				depot_fork_child(&mcentrals[n][sc].depot);
 		}

@@ -40,12 +40,8 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 /* Empty the depot of one class into its spans. */
 void mcentral_drain(unsigned int nid, unsigned int sc);
 
-struct mcentral_fork {
-	uint32_t taken[MAX_NODES][(NR_SIZE_CLASSES + 31) / 32];
-};
-
-void mcentral_fork_prepare(unsigned int nr_nodes, struct mcentral_fork *f);
-void mcentral_fork_done(unsigned int nr_nodes, const struct mcentral_fork *f,
-			bool child);
+bool mcentral_fork_held(unsigned int nr_nodes);
+void mcentral_fork_prepare(unsigned int nr_nodes, bool nested);
+void mcentral_fork_done(unsigned int nr_nodes, bool child);
 
 #endif /* _LIB_MCENTRAL_H */

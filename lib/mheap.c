@@ -376,26 +376,32 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 	st->nr_spans_total = atomic_load_relaxed(&h->nr_spans_total);
 }
 
-void mheap_fork_prepare(unsigned int nr_nodes, struct mheap_fork *f)
+bool mheap_fork_held(unsigned int nr_nodes)
 {
-	f->heaps = 0;
 	for (unsigned int n = 0; n < nr_nodes; n++) {
-		f->caches[n] = 0;
+		if (lock_is_held(&mheaps[n].lock))
+			return true;
 		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
-			if (lock_fork_prepare(&mheaps[n].cache[i].lock))
-				f->caches[n] |= 1U << i;
+			if (lock_is_held(&mheaps[n].cache[i].lock))
+				return true;
 	}
-	for (unsigned int n = 0; n < nr_nodes; n++)
-		if (lock_fork_prepare(&mheaps[n].lock))
-			f->heaps |= 1U << n;
+	return false;
 }
 
-void mheap_fork_done(unsigned int nr_nodes, const struct mheap_fork *f)
+void mheap_fork_prepare(unsigned int nr_nodes, bool nested)
+{
+	for (unsigned int n = 0; n < nr_nodes; n++)
+		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
+			lock_fork_prepare(&mheaps[n].cache[i].lock, nested);
+	for (unsigned int n = 0; n < nr_nodes; n++)
+		lock_fork_prepare(&mheaps[n].lock, nested);
+}
+
+void mheap_fork_done(unsigned int nr_nodes)
 {
 	for (unsigned int n = nr_nodes; n-- > 0;)
-		lock_fork_done(&mheaps[n].lock, f->heaps >> n & 1);
+		lock_fork_done(&mheaps[n].lock);
 	for (unsigned int n = nr_nodes; n-- > 0;)
 		for (unsigned int i = NR_HEAP_CACHES; i-- > 0;)
-			lock_fork_done(&mheaps[n].cache[i].lock,
-				       f->caches[n] >> i & 1);
+			lock_fork_done(&mheaps[n].cache[i].lock);
 }

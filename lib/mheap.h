@@ -79,13 +79,9 @@ struct mheap_stat {
 
 void mheap_stat(unsigned int nid, struct mheap_stat *st);
 
-/* Locks of all nodes, in order; a bit for each that was taken here. */
-struct mheap_fork {
-	uint32_t heaps;
-	uint32_t caches[MAX_NODES];
-};
-
-void mheap_fork_prepare(unsigned int nr_nodes, struct mheap_fork *f);
-void mheap_fork_done(unsigned int nr_nodes, const struct mheap_fork *f);
+/* Locks of all nodes, in order. */
+bool mheap_fork_held(unsigned int nr_nodes);
+void mheap_fork_prepare(unsigned int nr_nodes, bool nested);
+void mheap_fork_done(unsigned int nr_nodes);
 
 #endif /* _LIB_MHEAP_H */

@@ -33,10 +33,11 @@ static inline void line_str(struct line *l, const char *s)
 		line_char(l, *s++);
 }
 
+/* Bytes from outside: what is not printable must not break the line. */
 static inline void line_mem(struct line *l, const char *s, size_t n)
 {
-	while (n--)
-		line_char(l, *s++);
+	for (; n--; s++)
+		line_char(l, *s >= ' ' && *s <= '~' ? *s : '?');
 }
 
 static inline void line_num(struct line *l, uint64_t v, unsigned int base)
