@@ -106,6 +106,34 @@ START_TEST(long_runs)
 }
 END_TEST
 
+/*
+ * Free to the end of one region and free from the start of another make a run
+ * only where nothing lies between, be it a region never grown or one in use.
+ *
+ *	|      0     ===|     1     |===     2      |
+ */
+START_TEST(gap_of_a_region)
+{
+	struct world *w = world_new();
+	uintptr_t low = HINT + REGION - CHUNK_SIZE, high = HINT + 2 * REGION;
+	size_t scav;
+
+	check(page_alloc_grow(&w->pa, low, CHUNK_SIZE) == 0);
+	check(page_alloc_grow(&w->pa, high, CHUNK_SIZE) == 0);
+	check(!page_alloc_alloc(&w->pa, CHUNK_PAGES + 1, 1, &scav));
+	check(!page_alloc_alloc_at(&w->pa, low, 2 * CHUNK_PAGES, &scav));
+
+	check(page_alloc_grow(&w->pa, HINT + REGION, REGION) == 0);
+	check(page_alloc_alloc_at(&w->pa, HINT + REGION, PALLOC_MAX_PAGES, &scav));
+	check(!page_alloc_alloc(&w->pa, CHUNK_PAGES + 1, 1, &scav));
+	page_alloc_free(&w->pa, HINT + REGION, PALLOC_MAX_PAGES, false);
+	check(page_alloc_alloc(&w->pa, PALLOC_MAX_PAGES + 2 * CHUNK_PAGES, 1, &scav) ==
+	      low);
+	check(page_alloc_validate(&w->pa));
+	world_free(w);
+}
+END_TEST
+
 /* What cannot be had is refused, whatever the numbers. */
 START_TEST(limits)
 {
@@ -472,6 +500,7 @@ int main(void)
 
 	tc = tcase(s, "cases");
 	tcase_add_test(tc, long_runs);
+	tcase_add_test(tc, gap_of_a_region);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, aligned_among_holes);
 	tcase_add_test(tc, meta_failure);
