@@ -95,6 +95,23 @@ void *meta_alloc_states(size_t size)
 	return p;
 }
 
+static void region_donate(struct meta_region *r, void *chunk, size_t size)
+{
+	if (r->left >= size)
+		return;
+	r->chunk = chunk;
+	r->left = size;
+	r->total += size;
+}
+
+void meta_donate(void *general, void *states, size_t size)
+{
+	lock_acquire(&meta.lock);
+	region_donate(&meta.general, general, size);
+	region_donate(&meta.states, states, size);
+	lock_release(&meta.lock);
+}
+
 size_t meta_bytes(void)
 {
 	return atomic_load_relaxed(&meta.bytes);

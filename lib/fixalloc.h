@@ -31,6 +31,11 @@ void *meta_alloc(size_t size);
  * reads at random, are kept dense there, on huge pages once there are many.
  */
 void *meta_alloc_states(size_t size);
+/*
+ * When the kernel has no address space left: zeroed memory of the heap's own to
+ * go on with, @size bytes for each of the two, for ever.
+ */
+void meta_donate(void *general, void *states, size_t size);
 size_t meta_bytes(void);
 bool meta_fork_held(void);
 void meta_fork_prepare(bool nested);

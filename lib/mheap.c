@@ -26,6 +26,7 @@
  * is taken inside it.  Callers hold neither.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "conf.h"
 #include "mheap.h"
@@ -34,6 +35,8 @@
 #define GROW_STEP	CHUNK_SIZE
 /* Descriptors moved to a heap cache at once. */
 #define SPAN_STASH	8
+/* Pages that go to each kind of metadata when there is no other memory. */
+#define META_DONATION	2
 /* What one call gives back to the kernel between two looks at the lock. */
 #define RELEASE_MAX	(1024UL << 10)
 
@@ -132,7 +135,7 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
  * Descriptors of a class, under h->lock.  A fresh one gets its states, which it
  * keeps when it is recycled.
  */
-static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
+static struct mspan *mheap_try_get(struct mheap *h, unsigned int sc)
 {
 	struct mspan *s = fixalloc_alloc(&h->spans[sc]);
 	struct mspan **states;
@@ -147,6 +150,24 @@ static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 	states[0] = s;
 	s->object_state = (uint8_t *)(states + 1);
 	return s;
+}
+
+static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
+{
+	struct mspan *s = mheap_try_get(h, sc);
+	uintptr_t base;
+	size_t nr_scav;
+
+	if (likely(s))
+		return s;
+	/* No address space for metadata, yet free pages: some become metadata. */
+	base = page_alloc_alloc(&h->pages, 2 * META_DONATION, 1, &nr_scav);
+	if (!base)
+		return NULL;
+	memset((void *)base, 0, 2 * META_DONATION * HA_PAGE_SIZE);
+	meta_donate((void *)base, (void *)(base + META_DONATION * HA_PAGE_SIZE),
+		    META_DONATION * HA_PAGE_SIZE);
+	return mheap_try_get(h, sc);
 }
 
 static void mheap_span_put(struct mheap *h, struct mspan *s)
