@@ -128,15 +128,15 @@ $(O)/$(1)/%.o: %.$(2) $(O)/.flags
 	$$(call say,$(3),$$<)
 	$(Q)$(4) -c -o $$@ $$<
 endef
-libcc	:= $(CC) $$(call cflags,$(libflags) -DCONFIG_INTERPOSE=1)
-testcc	:= $(CC) $$(call cflags,$(testflags))
+libcc	:= $(CC) $$(call cflags,$$(libflags) -DCONFIG_INTERPOSE=1)
+testcc	:= $(CC) $$(call cflags,$$(testflags))
 $(eval $(call compile,c,c,CC,$(libcc)))
 $(eval $(call compile,c,S,AS,$(libcc)))
 $(eval $(call compile,t,c,CC[T],$(testcc)))
 $(eval $(call compile,t,S,AS[T],$(testcc)))
 $(eval $(call compile,u,c,CC[U],$(CC) -std=gnu11 $$(call cflags,$$(userflags))))
 $(eval $(call compile,u,cc,CXX[U],$(CXX) -std=gnu++17 $$(call cflags,$$(userflags))))
-$(eval $(call compile,h,c,HOSTCC,$(HOSTCC) $$(call cflags,$(hostflags))))
+$(eval $(call compile,h,c,HOSTCC,$(HOSTCC) $$(call cflags,$$(hostflags))))
 
 $(O)/libheaparena.so.1: $(core) lib/heaparena.map $(kbuilds)
 	$(call say,LD)
