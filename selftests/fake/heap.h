@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A heap for tests: how it is to be set up, the set-up of all layers below
+ * lib/malloc.c, and a walk over everything that compares what the layers say of
+ * each other.
+ *
+ * Linked by the programs that name it, not by all: those that test a lower layer
+ * shall not pull in the higher ones.
+ */
+#ifndef SELFTESTS_FAKE_HEAP_H
+#define SELFTESTS_FAKE_HEAP_H
+
+#include "mcentral.h"
+
+struct heap_mode {
+	const char *name;
+	bool locked;		/* no rseq: slots behind locks */
+	bool unchecked;		/* check:off */
+	bool strict;		/* numa:strict */
+	unsigned int fake;	/* logical nodes; 0: the machine's */
+};
+
+/* percpu, locked, nodes, locked nodes, unchecked. */
+#define NR_HEAP_MODES	5
+extern const struct heap_mode heap_modes[NR_HEAP_MODES];
+
+/* Write the mode into conf; before initialisation. */
+void heap_mode_set(const struct heap_mode *mode);
+/* Set the mode and initialise vm up to mcentral; once a process. */
+void heap_layers_init(const struct heap_mode *mode);
+/* This thread has an area that the kernel fills. */
+bool heap_has_rseq(void);
+/* Take it away from this thread, as if libc had never registered it. */
+bool heap_drop_rseq(void);
+/* RLIMIT_AS holds here (an emulator may not pass it on). */
+bool heap_has_as_limit(void);
+/* Leave @room bytes of address space to the process. */
+void heap_limit_as(size_t room);
+
+/* What the walk found, all nodes together. */
+struct heap_sum {
+	size_t spans;			/* in use */
+	size_t large;			/* of these, large ones */
+	size_t used_pages;		/* in spans */
+	size_t out[NR_SIZE_CLASSES];	/* objects that left their span */
+	size_t live[NR_SIZE_CLASSES];	/* of these, live by their state */
+};
+
+/*
+ * Compare page words, spans, object bits and states, span sets, page_alloc,
+ * windows and counters.  Nobody else may be at work.  NULL when all agree, else
+ * what does not.
+ */
+const char *heap_walk(struct heap_sum *sum);
+/* The classes whose objects out are not those live and cached: 0 when quiet. */
+unsigned int heap_sum_mismatches(const struct heap_sum *sum);
+
+#define heap_check(sum)							\
+do {									\
+	const char *__bad = heap_walk(sum);				\
+									\
+	if (__bad)							\
+		ck_abort_msg("heap walk: %s", __bad);			\
+} while (0)
+
+#endif /* SELFTESTS_FAKE_HEAP_H */

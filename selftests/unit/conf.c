@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+/*
+ * conf: texts, what they set, and the lines they cause; then any bytes at all.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "conf.h"
+
+#include "fake/unit.h"
+
+#define PREFIX		"heaparena: WHERE: "
+
+/* What conf starts with; each test works on a copy. */
+static const struct heap_conf plain = {
+	.check = true,
+	.rseq = true,
+	.numa = VM_BIND_ADVISORY,
+	.numa_on = true,
+	.thp = THP_AUTO,
+};
+
+/* A text, the lines it causes, and how conf differs after it. */
+#define ROW(t, n, ...)	{ .text = (t), .warnings = (n), .want = {		\
+			  .check = true, .rseq = true, .numa = VM_BIND_ADVISORY, \
+			  .numa_on = true, .thp = THP_AUTO, __VA_ARGS__ } }
+#define LONG50		"12345678901234567890123456789012345678901234567890"
+#define LONG250		LONG50 LONG50 LONG50 LONG50 LONG50
+
+#pragma GCC diagnostic ignored "-Woverride-init"
+static const struct {
+	const char *text;
+	struct heap_conf want;
+	unsigned int warnings;
+} table[] = {
+	ROW("", 0),
+	ROW(",", 0),
+	ROW(",,,", 0),
+	ROW("check:on", 0),
+	ROW("check:off", 0, .check = false),
+	ROW("check:off,check:on", 0),
+	ROW("check:off,rseq:off", 0, .check = false, .rseq = false),
+	ROW(",check:off,,rseq:off,", 0, .check = false, .rseq = false),
+	ROW("rseq:off,rseq:on", 0),
+	ROW("numa:off", 0, .numa_on = false, .numa = VM_BIND_OFF),
+	ROW("numa:advisory", 0),
+	ROW("numa:off,numa:advisory", 0),
+	ROW("numa:strict", 0, .numa = VM_BIND_STRICT),
+	ROW("numa:fake=1", 0, .numa_fake = 1, .numa = VM_BIND_OFF),
+	ROW("numa:fake=4", 0, .numa_fake = 4, .numa = VM_BIND_OFF),
+	ROW("numa:fake=16", 0, .numa_fake = 16, .numa = VM_BIND_OFF),
+	ROW("thp:off", 0, .thp = THP_OFF),
+	ROW("thp:auto", 0),
+	ROW("thp:always", 0, .thp = THP_ALWAYS),
+	ROW("report:/a/b.%p", 0, .report = "/a/b.%p"),
+	ROW("report:a:b", 0, .report = "a:b"),
+	ROW("report:" LONG250, 0, .report = LONG250),
+
+	ROW("x", 1),
+	ROW("x:y", 1),
+	ROW(":", 1),
+	ROW(":on", 1),
+	ROW("check", 1),
+	ROW("check:", 1),
+	ROW("check:On", 1),
+	ROW("check:offf", 1),
+	ROW("check:of", 1),
+	ROW("check=off", 1),
+	ROW(" check:off", 1),
+	ROW("check:off ", 1),
+	ROW("chec:off", 1),
+	ROW("checks:off", 1),
+	ROW("rseq:no", 1),
+	ROW("numa:", 1),
+	ROW("numa:fake", 1),
+	ROW("numa:fake=", 1),
+	ROW("numa:fake=0", 1),
+	ROW("numa:fake=17", 1),
+	ROW("numa:fake=-1", 1),
+	ROW("numa:fake=4x", 1),
+	ROW("numa:fake=99999999999999999999999999", 1),
+	ROW("numa:fake=18446744073709551617", 1),
+	ROW("thp:maybe", 1),
+	ROW("report:", 1),
+	ROW("report", 1),
+	ROW("report:" LONG250 "123456", 1),
+	ROW("a:b,c:d,check:off,e", 3, .check = false),
+	ROW("check:off,check:maybe", 1, .check = false),
+	ROW("numa:fake=4,numa:fake=99", 1, .numa_fake = 4, .numa = VM_BIND_OFF),
+	ROW("rseq:off\n", 1),
+	ROW("\n,\x1b[31m,\xff", 3),
+};
+
+/* conf_parse() with stderr caught. */
+static char *parse(struct heap_conf *c, const char *text, size_t *len)
+{
+	static char buf[1 << 16];
+	int fd = memfd_create("stderr", 0), saved = dup(STDERR_FILENO);
+	ssize_t n;
+
+	check(fd >= 0 && saved >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	conf_parse(c, text, "WHERE");
+	check(dup2(saved, STDERR_FILENO) >= 0);
+	n = pread(fd, buf, sizeof(buf) - 1, 0);
+	check(n >= 0);
+	buf[n] = '\0';
+	*len = n;
+	close(saved);
+	close(fd);
+	return buf;
+}
+
+static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
+{
+	return a->check == b->check && a->rseq == b->rseq && a->numa == b->numa &&
+	       a->numa_on == b->numa_on && a->numa_fake == b->numa_fake &&
+	       a->thp == b->thp && strcmp(a->report, b->report) == 0;
+}
+
+/* The number of lines; each one begins with the prefix and is printable. */
+static unsigned int lines(const char *s, size_t len)
+{
+	unsigned int nr = 0;
+
+	check(strlen(s) == len);
+	while (*s) {
+		check(strncmp(s, PREFIX, strlen(PREFIX)) == 0);
+		for (; *s != '\n'; s++)
+			check(*s >= ' ' && *s <= '~');
+		s++;
+		nr++;
+	}
+	return nr;
+}
+
+START_TEST(texts)
+{
+	struct heap_conf c = plain;
+	size_t len;
+	char *err = parse(&c, table[_i].text, &len);
+
+	ck_assert_uint_eq(lines(err, len), table[_i].warnings);
+	if (!conf_same(&c, &table[_i].want))
+		ck_abort_msg("\"%s\"", table[_i].text);
+}
+END_TEST
+
+/* The part that is wrong is in the line. */
+START_TEST(warning_names_it)
+{
+	struct heap_conf c = plain;
+	size_t len;
+
+	check(strstr(parse(&c, "check:on,colour:red,rseq:on", &len), "colour:red"));
+	check(strstr(parse(&c, "check:on,rseq:perhaps", &len), "rseq:perhaps"));
+	check(!strstr(parse(&c, "check:on,rseq:perhaps", &len), "check"));
+}
+END_TEST
+
+START_TEST(any_bytes)
+{
+	static const char *const words[] = {
+		"check", "rseq", "numa", "thp", "report", ":", ":", ",", "=",
+		"fake=", "on", "off", "7", "\n", "\x7f", "\xc3",
+	};
+	struct unit_rand r = unit_rand(1);
+	char text[600];
+	size_t len;
+
+	for (unsigned int round = 0; round < 3000; round++) {
+		struct heap_conf c = plain;
+		unsigned int parts = rand_below(&r, 24);
+		size_t n = 0;
+
+		while (parts--) {
+			if (rand_below(&r, 3)) {
+				const char *w = words[rand_below(&r, ARRAY_SIZE(words))];
+
+				memcpy(text + n, w, strlen(w));
+				n += strlen(w);
+			} else {
+				text[n++] = 1 + rand_below(&r, 255);
+			}
+		}
+		text[n] = '\0';
+		parse(&c, text, &len);
+		lines(parse(&c, text, &len), len);
+		check(c.numa_fake <= 16 && memchr(c.report, 0, sizeof(c.report)));
+	}
+}
+END_TEST
+
+/* A value that goes on for ever is cut in the line, not in the parser. */
+START_TEST(endless)
+{
+	static char text[20000];
+	struct heap_conf c = plain;
+	size_t len;
+	char *err;
+
+	memset(text, 'a', sizeof(text) - 1);
+	memcpy(text, "report:", 7);
+	memcpy(text + sizeof(text) - 12, ",check:off", 11);
+	err = parse(&c, text, &len);
+	check(lines(err, len) == 1 && len < 1000);
+	check(!c.check && !c.report[0]);
+}
+END_TEST
+
+START_TEST(environment)
+{
+	check(unsetenv("HEAPARENA_CONF") == 0);
+	conf_init();
+	check(conf_same(&conf, &plain));
+	check(setenv("HEAPARENA_CONFX", "check:off", 1) == 0);
+	check(setenv("XHEAPARENA_CONF", "check:off", 1) == 0);
+	conf_init();
+	check(conf_same(&conf, &plain));
+	check(setenv("HEAPARENA_CONF", "thp:always,numa:fake=3", 1) == 0);
+	conf_init();
+	check(conf.thp == THP_ALWAYS && conf.numa_fake == 3 && conf.check);
+}
+END_TEST
+
+START_TEST(no_environment)
+{
+	check(clearenv() == 0);
+	conf_init();
+	check(conf_same(&conf, &plain));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("conf");
+	TCase *tc = tcase_create("conf");
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, texts, 0, ARRAY_SIZE(table));
+	tcase_add_test(tc, warning_names_it);
+	tcase_add_test(tc, any_bytes);
+	tcase_add_test(tc, endless);
+	tcase_add_test(tc, environment);
+	tcase_add_test(tc, no_environment);
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+/*
+ * depot: a stack of batches with a bound, alone and under threads; the pool of
+ * empty batches behind all depots.
+ */
+#include <pthread.h>
+#include <string.h>
+
+#include "depot.h"
+#include "vm.h"
+
+#include "fake/unit.h"
+
+#define MAX_DEPTH	16
+#define NR_THREADS	6
+#define NR_BATCHES	64
+
+/* A batch that says in each slot whose it is. */
+static void mark(struct mag_batch *b, uintptr_t tag)
+{
+	b->n = 1 + tag % MAX_BATCH;
+	for (unsigned int i = 0; i < MAX_BATCH; i++) {
+		b->slots[i].obj = (void *)(tag * 1000 + i);
+		b->slots[i].state = (uint8_t *)tag;
+	}
+}
+
+static bool marked(const struct mag_batch *b, uintptr_t tag)
+{
+	for (unsigned int i = 0; i < MAX_BATCH; i++)
+		if (b->slots[i].obj != (void *)(tag * 1000 + i) ||
+		    b->slots[i].state != (uint8_t *)tag)
+			return false;
+	return b->n == 1 + tag % MAX_BATCH;
+}
+
+START_TEST(stack)
+{
+	struct mag_batch *model[MAX_DEPTH];
+	uintptr_t tags[MAX_DEPTH], tag = 1;
+	struct unit_rand r = unit_rand(_i);
+	unsigned int depth = 0;
+	struct depot d;
+
+	vm_init();
+	depot_init(&d, _i);
+	for (unsigned int step = 0; step < 20000; step++) {
+		if (rand_below(&r, 2)) {
+			struct mag_batch *b = batch_get();
+
+			check(b);
+			mark(b, ++tag);
+			if (depth == (unsigned int)_i) {
+				check(!depot_push(&d, b) && marked(b, tag));
+				batch_put(b);
+			} else {
+				check(depot_push(&d, b));
+				tags[depth] = tag;
+				model[depth++] = b;
+			}
+		} else {
+			struct mag_batch *b = depot_pop(&d);
+
+			check(!b == !depth);
+			if (b) {
+				check(b == model[--depth] && marked(b, tags[depth]));
+				batch_put(b);
+			}
+		}
+		check(d.count == depth && lfstack_empty(&d.full) == !depth);
+	}
+}
+END_TEST
+
+START_TEST(busy_popper)
+{
+	struct mag_batch *b;
+	struct depot d;
+
+	vm_init();
+	depot_init(&d, 4);
+	b = batch_get();
+	check(depot_push(&d, b));
+	/* somebody is in the middle of a pop: decline, do not wait */
+	d.full.popper = 1;
+	check(!depot_pop(&d) && d.count == 1);
+	check(depot_push(&d, batch_get()) && d.count == 2);
+	/* and stayed in the parent of this process */
+	depot_fork_child(&d);
+	check(depot_pop(&d) && depot_pop(&d) == b && !depot_pop(&d));
+	batch_fork_child();
+	batch_put(b);
+	check(batch_get() == b);
+}
+END_TEST
+
+START_TEST(pool)
+{
+	struct mag_batch *b[NR_BATCHES];
+
+	vm_init();
+	for (unsigned int i = 0; i < NR_BATCHES; i++) {
+		b[i] = batch_get();
+		check(b[i]);
+		mark(b[i], i + 1);
+	}
+	for (unsigned int i = 0; i < NR_BATCHES; i++)
+		check(marked(b[i], i + 1));
+	for (unsigned int i = 0; i < NR_BATCHES; i++)
+		batch_put(b[i]);
+	/* no memory is needed while the pool has some */
+	vm_fail_nth(1, true);
+	for (unsigned int i = NR_BATCHES; i-- > 0;)
+		check(batch_get() == b[i]);
+	while (batch_get())
+		;
+	check(!batch_get());
+	vm_fail_nth(0, false);
+	check(batch_get());
+}
+END_TEST
+
+/* Shared by the threads: each batch carries its number, owned[] its holders. */
+static struct {
+	struct depot d;
+	uint32_t owned[NR_BATCHES];
+	uint32_t overfull;
+	unsigned long pops, declined;
+} storm;
+
+static void storm_take(struct mag_batch *b)
+{
+	check(atomic_fetch_add_relaxed(&storm.owned[b->n], 1) == 0);
+}
+
+static bool storm_push(struct mag_batch *b)
+{
+	uint32_t n = b->n;
+
+	atomic_sub_relaxed(&storm.owned[n], 1);
+	if (depot_push(&storm.d, b)) {
+		if (atomic_load_relaxed(&storm.d.count) > storm.d.max + NR_THREADS)
+			atomic_add_relaxed(&storm.overfull, 1);
+		return true;
+	}
+	storm_take(b);
+	return false;
+}
+
+static void *storm_thread(void *arg)
+{
+	struct unit_rand r = unit_rand(100 + (uintptr_t)arg);
+	struct mag_batch *mine[NR_BATCHES];
+	unsigned int nr = 0;
+
+	for (unsigned int i = (uintptr_t)arg; i < NR_BATCHES; i += NR_THREADS) {
+		mine[nr] = batch_get();
+		check(mine[nr]);
+		mine[nr]->n = i;
+		storm_take(mine[nr++]);
+	}
+	for (unsigned int step = 0; step < 40000; step++) {
+		if (nr && rand_below(&r, 2)) {
+			unsigned int i = rand_below(&r, nr);
+
+			if (storm_push(mine[i]))
+				mine[i] = mine[--nr];
+		} else {
+			struct mag_batch *b = depot_pop(&storm.d);
+
+			atomic_add_relaxed(b ? &storm.pops : &storm.declined, 1);
+			if (b) {
+				storm_take(b);
+				mine[nr++] = b;
+			}
+		}
+		/* through the pool and back: what it gives is nobody's */
+		if (step % 64 == 0) {
+			struct mag_batch *b = batch_get();
+
+			if (b) {
+				b->n = 12345;
+				barrier();
+				check(b->n == 12345);
+				batch_put(b);
+			}
+		}
+	}
+	while (nr)
+		atomic_sub_relaxed(&storm.owned[mine[--nr]->n], 1);
+	return NULL;
+}
+
+START_TEST(threads)
+{
+	unsigned int left = 0, seen[NR_BATCHES] = { 0 };
+	struct mag_batch *b;
+	pthread_t t[NR_THREADS];
+
+	vm_init();
+	depot_init(&storm.d, MAX_DEPTH);
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		check(!pthread_create(&t[i], NULL, storm_thread, (void *)i));
+	for (unsigned int i = 0; i < NR_THREADS; i++)
+		check(!pthread_join(t[i], NULL));
+	check(!storm.overfull && storm.pops);
+	while ((b = depot_pop(&storm.d))) {
+		check(b->n < NR_BATCHES && seen[b->n]++ == 0);
+		left++;
+	}
+	check(left <= MAX_DEPTH + NR_THREADS && storm.d.count == 0);
+	for (unsigned int i = 0; i < NR_BATCHES; i++)
+		check(storm.owned[i] == 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("depot");
+	TCase *tc = tcase_create("depot");
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, stack, 0, MAX_DEPTH + 1);
+	tcase_add_test(tc, busy_popper);
+	tcase_add_test(tc, pool);
+	tcase_add_test(tc, threads);
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}

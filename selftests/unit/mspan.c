@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mspan: each class against an array of bools: which objects are handed out, in
+ * which order, and that nothing but the descriptor and the states is written.
+ */
+#include <string.h>
+
+#include "mspan.h"
+
+#include "fake/unit.h"
+
+#define BASE		VM_ARENA_HINT
+#define GUARD		64
+
+/* A span, what surrounds it in memory, and the reference. */
+struct world {
+	struct mspan *s;
+	uint8_t *mem, *states;
+	bool out[MAX_SPAN_OBJECTS];
+	unsigned int nr_out;
+};
+
+static void world_init(struct world *w, unsigned int sc)
+{
+	unsigned int n = class_nelems(sc);
+
+	memset(w, 0, sizeof(*w));
+	w->mem = malloc(mspan_bytes(n) + GUARD);
+	w->states = malloc(mspan_state_bytes(n) + GUARD);
+	check(w->mem && w->states);
+	memset(w->mem, 0xa5, mspan_bytes(n) + GUARD);
+	memset(w->states, 0xa5, mspan_state_bytes(n) + GUARD);
+	w->s = (struct mspan *)w->mem;
+	w->s->seq = 41;
+	*(struct mspan **)w->states = w->s;
+	w->s->object_state = w->states + sizeof(struct mspan *);
+	mspan_init(w->s, BASE, sc ? size_classes[sc].pages : 5, sc, 3);
+}
+
+static void world_check(struct world *w)
+{
+	unsigned int n = w->s->nelems, i;
+
+	check(mspan_validate(w->s));
+	check(w->s->nr_alloc == w->nr_out);
+	check(mspan_full(w->s) == (w->nr_out == n));
+	for (i = 0; i < n; i++)
+		check(bitmap_test(w->s->bits, i) == w->out[i]);
+	check(w->s->object_state[n] == OBJECT_FREE);
+	for (i = 0; i < GUARD; i++) {
+		check(w->mem[mspan_bytes(n) + i] == 0xa5);
+		check(w->states[mspan_state_bytes(n) + i] == 0xa5);
+	}
+	check(*(struct mspan **)w->states == w->s);
+}
+
+static void world_free(struct world *w)
+{
+	free(w->mem);
+	free(w->states);
+}
+
+/* The lowest free objects in order, and the users' marks on some of them. */
+static void step_alloc(struct world *w, unsigned int n, struct unit_rand *r)
+{
+	struct mag_slot slots[MAX_SPAN_OBJECTS + 1];
+	unsigned int got, idx = 0, i;
+
+	memset(slots, 0x5a, sizeof(slots));
+	got = mspan_alloc(w->s, slots, n);
+	check(got == (n < w->s->nelems - w->nr_out ? n : w->s->nelems - w->nr_out));
+	for (i = 0; i < got; i++, idx++) {
+		while (w->out[idx])
+			idx++;
+		check(slots[i].obj == mspan_object(w->s, idx));
+		check(slots[i].state == &w->s->object_state[idx]);
+		check(*slots[i].state == OBJECT_FREE);
+		if (rand_below(r, 2))
+			*slots[i].state = OBJECT_LIVE;
+		w->out[idx] = true;
+	}
+	w->nr_out += got;
+	check(slots[got].obj == (void *)0x5a5a5a5a5a5a5a5aUL);
+}
+
+static void step_free(struct world *w, unsigned int idx)
+{
+	uint16_t hint = w->s->hint;
+
+	if (!w->out[idx]) {
+		check(!mspan_free(w->s, idx) && w->s->hint == hint);
+		return;
+	}
+	w->s->object_state[idx] = OBJECT_FREE;
+	check(mspan_free(w->s, idx));
+	w->out[idx] = false;
+	w->nr_out--;
+}
+
+START_TEST(random_steps)
+{
+	struct unit_rand r = unit_rand(_i);
+	static struct world w;
+	unsigned int bias = 50;
+
+	world_init(&w, _i);
+	for (unsigned int step = 0; step < 1500; step++) {
+		/* long ways up and down, so that it runs full and empty */
+		if (step % 100 == 0)
+			bias = 20 + 15 * rand_below(&r, 5);
+		if (rand_below(&r, 100) < bias)
+			step_alloc(&w, rand_below(&r, 34), &r);
+		else
+			for (unsigned int k = rand_below(&r, 34); k; k--)
+				step_free(&w, rand_below(&r, w.s->nelems));
+		world_check(&w);
+	}
+	world_free(&w);
+}
+END_TEST
+
+/* One by one to the end and back, and the same in one go. */
+START_TEST(whole)
+{
+	struct unit_rand r = unit_rand(1000 + _i);
+	static struct world w;
+	unsigned int i;
+
+	world_init(&w, _i);
+	for (i = 0; i < w.s->nelems; i++) {
+		step_alloc(&w, 1, &r);
+		check(w.out[i]);
+	}
+	world_check(&w);
+	check(mspan_full(w.s));
+	step_alloc(&w, 1, &r);
+	for (i = 0; i < w.s->nelems; i++) {
+		step_free(&w, i);
+		step_free(&w, i);
+		world_check(&w);
+	}
+	for (i = w.s->nelems; i-- > 0;) {
+		/* only the highest is free each time: the hint must not hide it */
+		step_alloc(&w, w.s->nelems, &r);
+		step_free(&w, i);
+		step_alloc(&w, 1, &r);
+		check(w.out[i]);
+	}
+	step_alloc(&w, 0, &r);
+	world_check(&w);
+	world_free(&w);
+}
+END_TEST
+
+START_TEST(header)
+{
+	static struct world w;
+	struct mspan *s;
+	unsigned int n;
+
+	world_init(&w, _i);
+	s = w.s;
+	n = class_nelems(_i);
+	check(s->start == BASE && s->sc == _i && s->nid == 3 && s->seq == 42);
+	check(s->nelems == n && s->nr_alloc == 0 && s->hint == 0 && s->user_size == 0);
+	check(s->state == (_i ? MSPAN_SMALL : MSPAN_LARGE) && list_empty(&s->link));
+	check(s->size == (_i ? size_classes[_i].size : 0));
+	check(mspan_size(s) == s->nr_pages * HA_PAGE_SIZE);
+	check(!mspan_contains(s, BASE - 1) && mspan_contains(s, BASE));
+	check(mspan_contains(s, BASE + mspan_size(s) - 1));
+	check(!mspan_contains(s, BASE + mspan_size(s)));
+	for (size_t off = 0; off < mspan_size(s); off++)
+		check(mspan_index(s, BASE + off) == (_i ? off / s->size : 0));
+	for (unsigned int i = 0; i <= n; i++)
+		check(s->object_state[i] == OBJECT_FREE);
+	check((char *)mspan_object(s, n - 1) + s->size <=
+	      (char *)BASE + mspan_size(s));
+	/* the next life: another place, everything free again */
+	s->object_state[n - 1] = OBJECT_LIVE;
+	bitmap_set(s->bits, n - 1);
+	s->hint = s->nr_alloc = 1;
+	mspan_init(s, BASE + ARENA_SIZE, s->nr_pages, _i, 5);
+	check(s->seq == 43 && s->nid == 5 && s->start == BASE + ARENA_SIZE);
+	check(mspan_validate(s) && s->nr_alloc == 0 && !bitmap_test(s->bits, n - 1));
+	check(s->object_state[n - 1] == OBJECT_FREE);
+	world_free(&w);
+}
+END_TEST
+
+/* The judge is judged: each lie is found. */
+START_TEST(validate_finds)
+{
+	struct unit_rand r = unit_rand(2000);
+	static struct world w;
+	struct mspan *s;
+
+	world_init(&w, _i);
+	s = w.s;
+	step_alloc(&w, (s->nelems + 1) / 2, &r);
+	check(mspan_validate(s));
+	s->nr_alloc++;
+	check(!mspan_validate(s));
+	s->nr_alloc--;
+	s->object_state[s->nelems] = OBJECT_LIVE;
+	check(!mspan_validate(s));
+	s->object_state[s->nelems] = OBJECT_FREE;
+	if (!mspan_full(s)) {
+		s->object_state[s->nelems - 1] = OBJECT_LIVE;
+		check(!mspan_validate(s));
+		s->object_state[s->nelems - 1] = OBJECT_FREE;
+		s->hint = bitmap_words(s->nelems);
+		check(!mspan_validate(s));
+		s->hint = 0;
+	}
+	bitmap_clear(s->bits, 0);
+	check(!mspan_validate(s));
+	bitmap_set(s->bits, 0);
+	check(mspan_validate(s));
+	world_free(&w);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("mspan");
+	TCase *tc = tcase_create("classes");
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, random_steps, 1, NR_SIZE_CLASSES);
+	tcase_add_loop_test(tc, whole, 1, NR_SIZE_CLASSES);
+	tcase_add_loop_test(tc, header, 0, NR_SIZE_CLASSES);
+	tcase_add_loop_test(tc, validate_finds, 1, NR_SIZE_CLASSES);
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}
