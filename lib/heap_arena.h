@@ -5,11 +5,11 @@
  *
  * A page word, one for each 8 KiB page of an arena:
  *
- *	63    60 59         53 52      48 47                              0
- *	+-------+-------------+----------+---------------------------------+
- *	| node  | size class  | page idx | object states of the span       |
- *	+-------+-------------+----------+---------------------------------+
- *	\______ route ________/             the word before them: the span
+ *	63                              16 15      11 10    7 6           0
+ *	+---------------------------------+----------+-------+-------------+
+ *	| object states of the span       | page idx | node  | size class  |
+ *	+---------------------------------+----------+-------+-------------+
+ *	  the word before them: the span              \______ route ______/
  *
  * free() needs the class and an object's state, and nothing of the descriptor.
  * All pages of a small span have one.  A large span has one only on its first
@@ -25,16 +25,18 @@
 
 struct mspan;
 
-#define PAGE_WORD_ROUTE_SHIFT	53
-#define PAGE_WORD_IDX_SHIFT	48
-#define PAGE_WORD_IDX_MASK	31UL
-#define PAGE_WORD_STATES_MASK	0x0000ffffffffffffUL
+#define PAGE_WORD_ROUTE_MASK	0x7ffUL
+#define PAGE_WORD_IDX_SHIFT	11
+#define PAGE_WORD_IDX_MASK	(31UL << PAGE_WORD_IDX_SHIFT)
+#define PAGE_WORD_STATES_SHIFT	16
 
 #define ROUTE_CLASS_BITS	7
 #define ROUTE_CLASSES		(1U << ROUTE_CLASS_BITS)
 #define ROUTE_CLASS_MASK	(ROUTE_CLASSES - 1)
 #define MAX_NODES		16
 #define NR_ROUTES		(MAX_NODES * ROUTE_CLASSES)
+
+#define NR_ARENAS		(1UL << (VM_ADDR_BITS - ARENA_SHIFT))
 
 struct heap_arena {
 	uint64_t page[ARENA_PAGES];		/* (a) page words */
@@ -45,9 +47,9 @@ struct heap_arena {
 };
 
 #if ARENA_L1_BITS == 0
-extern struct heap_arena **arena_index;
+extern struct heap_arena **arena_index __hidden;
 #else
-extern struct heap_arena **arena_index[1U << ARENA_L1_BITS];
+extern struct heap_arena **arena_index[1U << ARENA_L1_BITS] __hidden;
 #endif
 
 /*
@@ -60,7 +62,7 @@ static __always_inline struct heap_arena *arena_lookup(uintptr_t addr)
 {
 	uintptr_t ai = addr >> ARENA_SHIFT;
 
-	if (unlikely(addr >> VM_ADDR_BITS))
+	if (unlikely(ai >= NR_ARENAS))
 		return NULL;
 #if ARENA_L1_BITS == 0
 	return arena_index[ai];
@@ -79,7 +81,7 @@ static __always_inline uint64_t arena_page_word(const struct heap_arena *ha,
 
 static __always_inline uint8_t *page_word_states(uint64_t w)
 {
-	return (uint8_t *)(w & PAGE_WORD_STATES_MASK);
+	return (uint8_t *)(w >> PAGE_WORD_STATES_SHIFT);
 }
 
 static inline struct mspan *page_word_span(uint64_t w)
@@ -89,15 +91,14 @@ static inline struct mspan *page_word_span(uint64_t w)
 
 static __always_inline unsigned int page_word_route(uint64_t w)
 {
-	return w >> PAGE_WORD_ROUTE_SHIFT;
+	return w & PAGE_WORD_ROUTE_MASK;
 }
 
 /* Byte offset of @addr in its span. */
 static __always_inline uint32_t page_word_offset(uint64_t w, uintptr_t addr)
 {
 	return (addr & (HA_PAGE_SIZE - 1)) |
-	       ((w >> (PAGE_WORD_IDX_SHIFT - HA_PAGE_SHIFT)) &
-		(PAGE_WORD_IDX_MASK << HA_PAGE_SHIFT));
+	       (w & PAGE_WORD_IDX_MASK) << (HA_PAGE_SHIFT - PAGE_WORD_IDX_SHIFT);
 }
 
 static inline unsigned int route_make(unsigned int nid, unsigned int sc)

@@ -28,7 +28,7 @@ struct lock {
 #define LOCK_INIT(r)	{ .word = 0, .rank = (r) }
 
 /* This thread's number, 0 until its first lock; kept by a fork child. */
-extern __tls uint32_t lock_self_id;
+extern __tls uint32_t lock_self_id __hidden;
 
 uint32_t lock_self_new(void) __noinline;
 

@@ -112,9 +112,7 @@ nomem:
 
 static __always_inline void *take_slot(const struct mag_slot *slot)
 {
-	/* without misuse detection a freed object comes back without its state */
-	if (likely(slot->state))
-		*slot->state = OBJECT_LIVE;
+	*slot->state = OBJECT_LIVE;
 	return slot->obj;
 }
 
@@ -195,12 +193,13 @@ __export __hot void ha_free(void *ptr)
 
 	if (unlikely(!object_find((uintptr_t)ptr, &o)))
 		goto slow;
+	/* without misuse detection every object reads as live, cached or not */
 	if (likely(check_on)) {
 		if (unlikely(*o.state != OBJECT_LIVE))
 			goto slow;
 		*o.state = OBJECT_FREE;
-		slot.state = o.state;
 	}
+	slot.state = o.state;
 	if (likely(mcache_push(o.route, slot)))
 		return;
 	mcache_free_slow(o.route, slot);

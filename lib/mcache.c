@@ -5,8 +5,8 @@
  *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
  *	                                   |
  *	refs[id] ------------------------> +--------------------------------+
- *	  .all    headers of node 0, 1..   | mag_hdr [nodes][128 classes]   |
- *	  .local  headers of own node      | slots, 16 bytes each           |
+ *	  .hdrs   all headers of the id    | mag_hdr [nodes][128 classes]   |
+ *	  .row    to those of its node     | slots, 16 bytes each           |
  *	                                   +--------------------------------+
  *
  * The slot id.  With one node: the kernel's concurrency id (mm_cid), dense from 0
@@ -135,8 +135,7 @@ int mcache_init(void)
 	if (kernel_has_mm_cid() && (topo.nr_nodes == 1 || topo.fake))
 		mcache_id_off = RSEQ_OFF_MM_CID;
 	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++) {
-		mcache_refs[i].local = nothing_hdrs;
-		mcache_refs[i].all = nothing_hdrs;
+		mcache_refs[i].hdrs = nothing_hdrs;
 	}
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
 		lock_init(&locked_slots[i].lock, RANK_MCACHE);
@@ -234,13 +233,12 @@ static struct mag_hdr *mcache_new(void)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 			unsigned int route = route_make(n, sc);
 			struct mag_hdr *h = &hdrs[route];
-			uint32_t base = slots - route * sizeof(*h);
 
-			h->base = base;
-			h->top = base;
+			h->base = slots;
+			h->top = slots;
 			h->batch = size_classes[sc].batch;
-			h->limit = base + MAG_BATCHES * h->batch * MAG_SLOT_SIZE;
-			slots += h->limit - base;
+			slots += MAG_BATCHES * h->batch * MAG_SLOT_SIZE;
+			h->limit = slots;
 		}
 	}
 	return hdrs;
@@ -248,15 +246,15 @@ static struct mag_hdr *mcache_new(void)
 
 static void slot_attach(struct mag_ref *ref, struct mag_hdr *hdrs, unsigned int nid)
 {
+	/* a section that meets the new headers with the old row finds node 0's */
+	WRITE_ONCE(ref->row, route_make(nid, 0) * sizeof(struct mag_hdr));
 	/* pairs with the address dependency of every section on the slot */
-	smp_store_release(&ref->local, hdrs + route_make(nid, 0));
-	smp_store_release(&ref->all, hdrs);
+	smp_store_release(&ref->hdrs, hdrs);
 }
 
 static void slot_detach(struct mag_ref *ref)
 {
-	smp_store_release(&ref->local, nothing_hdrs);
-	smp_store_release(&ref->all, nothing_hdrs);
+	WRITE_ONCE(ref->hdrs, nothing_hdrs);
 }
 
 static bool create_locked(unsigned int i)
@@ -264,14 +262,14 @@ static bool create_locked(unsigned int i)
 	struct locked_slot *ls = &locked_slots[i];
 
 	lock_acquire(&ls->lock);
-	if (!ls->ref.all) {
+	if (!ls->ref.hdrs) {
 		struct mag_hdr *hdrs = mcache_new();
 
 		if (hdrs)
 			slot_attach(&ls->ref, hdrs, i % topo.nr_nodes);
 	}
 	lock_release(&ls->lock);
-	return ls->ref.all != NULL;
+	return ls->ref.hdrs != NULL;
 }
 
 /*
@@ -304,8 +302,8 @@ static bool slot_create(unsigned int slot)
 static bool slot_exists(unsigned int slot)
 {
 	if (slot_is_locked(slot))
-		return locked_slots[slot - MAX_CIDS].ref.all != NULL;
-	return READ_ONCE(mcache_refs[slot].all) != nothing_hdrs;
+		return locked_slots[slot - MAX_CIDS].ref.hdrs != NULL;
+	return READ_ONCE(mcache_refs[slot].hdrs) != nothing_hdrs;
 }
 
 /*
@@ -316,7 +314,7 @@ static struct locked_slot *locked_get(void)
 {
 	struct locked_slot *ls = &locked_slots[thread_locked_slot];
 
-	if (!ls->ref.all)
+	if (!ls->ref.hdrs)
 		return NULL;
 	lock_acquire(&ls->lock);
 	return ls;
@@ -332,7 +330,7 @@ static bool any_pop(size_t sc, struct mag_slot *out)
 	ls = locked_get();
 	if (!ls)
 		return false;
-	ok = mag_pop(ls->ref.local, sc, out);
+	ok = mag_pop(ls->ref.hdrs, sc + ls->ref.row / sizeof(struct mag_hdr), out);
 	lock_release(&ls->lock);
 	return ok;
 }
@@ -347,7 +345,7 @@ static bool any_push(size_t route, struct mag_slot slot)
 	ls = locked_get();
 	if (!ls)
 		return false;
-	ok = mag_push(ls->ref.all, route, slot);
+	ok = mag_push(ls->ref.hdrs, route, slot);
 	lock_release(&ls->lock);
 	return ok;
 }
@@ -363,7 +361,7 @@ static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 	ls = locked_get();
 	if (!ls)
 		return 0;
-	n = mag_pop_n(ls->ref.all, route, dst, n);
+	n = mag_pop_n(ls->ref.hdrs, route, dst, n);
 	lock_release(&ls->lock);
 	return n;
 }
@@ -379,7 +377,7 @@ static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
 	ls = locked_get();
 	if (!ls)
 		return 0;
-	n = mag_push_n(ls->ref.all, route, src, n);
+	n = mag_push_n(ls->ref.hdrs, route, src, n);
 	lock_release(&ls->lock);
 	return n;
 }
@@ -534,10 +532,10 @@ void mcache_drain_all(void)
 	for (unsigned int i = 0; i < NR_LOCKED; i++) {
 		struct locked_slot *ls = &locked_slots[i];
 
-		if (!ls->ref.all)
+		if (!ls->ref.hdrs)
 			continue;
 		lock_acquire(&ls->lock);
-		drain_hdrs(ls->ref.all);
+		drain_hdrs(ls->ref.hdrs);
 		lock_release(&ls->lock);
 	}
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
@@ -565,8 +563,8 @@ size_t mcache_nr_cached(unsigned int sc)
 		if (READ_ONCE(slot_hdrs[i]))
 			n += hdrs_count(slot_hdrs[i], sc);
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
-		if (READ_ONCE(locked_slots[i].ref.all))
-			n += hdrs_count(locked_slots[i].ref.all, sc);
+		if (READ_ONCE(locked_slots[i].ref.hdrs))
+			n += hdrs_count(locked_slots[i].ref.hdrs, sc);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
 		n += (size_t)atomic_load_relaxed(&mcentrals[nid][sc].depot.count) *
 		     size_classes[sc].batch;

@@ -15,10 +15,10 @@
  * sequences (no rseq, a vfork child).  Everything about a thread that the fast
  * path needs is in this one word.
  */
-extern __tls void *mcache_rs;
+extern __tls void *mcache_rs __hidden;
 
-extern size_t mcache_id_off;			/* (c) field of the area: the slot id */
-extern struct mag_ref mcache_refs[MAX_CIDS];	/* (a) by slot id */
+extern size_t mcache_id_off __hidden;		/* (c) field of the area: the slot id */
+extern struct mag_ref mcache_refs[MAX_CIDS] __hidden;	/* (a) by slot id */
 
 /* 0 or -ENOMEM. */
 int mcache_init(void);

@@ -116,11 +116,8 @@ static struct mspan *mcentral_put(struct mcentral *mc, struct mspan *s,
 				  struct mag_slot slot)
 {
 	bool was_full = mspan_full(s);
-	/* Without misuse detection a slot carries no state to count from. */
-	unsigned int idx = slot.state ? slot.state - s->object_state :
-				mspan_index(s, (uintptr_t)slot.obj);
 
-	if (unlikely(!mspan_free(s, idx)))
+	if (unlikely(!mspan_free(s, slot.state - s->object_state)))
 		debug_bad_pointer("free", (uintptr_t)slot.obj);
 	mc->nr_out--;
 	if (was_full)

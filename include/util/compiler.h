@@ -31,6 +31,8 @@
 #define __must_check		__attribute__((warn_unused_result))
 #define __weak			__attribute__((weak))
 #define __export		__attribute__((visibility("default")))
+/* On a declaration: reached without the global offset table. */
+#define __hidden		__attribute__((visibility("hidden")))
 /* The only TLS model that can be read before the loader has finished. */
 #define __tls			__thread __attribute__((tls_model("initial-exec")))
 

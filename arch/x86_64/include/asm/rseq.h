@@ -12,8 +12,7 @@
  * 12, and was seen deleted.
  *
  * @rs the thread's registered area, @id_off which of its fields is the index,
- * @refs the table by id.  rs is not cached across calls anywhere: only the
- * thread's own TLS word holds it.
+ * @refs the table by id; @idx is scaled to a byte offset of headers outside.
  */
 #ifndef _ASM_RSEQ_H
 #define _ASM_RSEQ_H
@@ -33,12 +32,12 @@
 	".long 0x0, 0x0\n\t"						\
 	".quad 1f, (2f - 1f), 4f\n\t"					\
 	".popsection\n\t"						\
-	"leaq 3b(%%rip), %[h]\n\t"					\
-	"movq %[h], 8(%[rs])\n\t"					\
+	"leaq 3b(%%rip), %[t]\n\t"					\
+	"movq %[t], 8(%[rs])\n\t"					\
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
-	"movl (%[rs], %[id_off]), %k[h]\n\t"				\
-	"shlq $4, %[h]\n\t"						\
+	"movl (%[rs], %[id_off]), %k[t]\n\t"				\
+	"shlq $4, %[t]\n\t"						\
 	RSEQ_INJECT(2)
 
 #define RSEQ_SECTION_END						\
@@ -55,29 +54,28 @@ static __always_inline bool
 rseq_mag_pop(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
 	     struct mag_slot *out)
 {
-	struct mag_hdr *h;
-	uint64_t top;
+	uint64_t t, off, top;
 	void *obj;
 	uint8_t *state;
 
 again:
+	off = idx << MAG_HDR_SHIFT;
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq (%[refs], %[h]), %[h]\n\t"
-		"addq %[hoff], %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
-		"cmpl 4(%[h]), %k[top]\n\t"
+		"addq 8(%[refs], %[t]), %[off]\n\t"
+		"movq (%[refs], %[t]), %[t]\n\t"
+		"movl (%[t], %[off]), %k[top]\n\t"
+		"cmpl 4(%[t], %[off]), %k[top]\n\t"
 		"je %l[decline]\n\t"
-		"movq -16(%[h], %[top]), %[obj]\n\t"
-		"movq -8(%[h], %[top]), %[state]\n\t"
+		"movq -16(%[t], %[top]), %[obj]\n\t"
+		"movq -8(%[t], %[top]), %[state]\n\t"
 		"subl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"movl %k[top], (%[t], %[off])\n\t"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top), [obj] "=&r" (obj),
-		  [state] "=&r" (state)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT)
+		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&r" (obj),
+		  [state] "=&r" (state), [off] "+&r" (off)
+		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
@@ -93,26 +91,24 @@ static __always_inline bool
 rseq_mag_push(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
 	      struct mag_slot slot)
 {
-	struct mag_hdr *h;
-	uint64_t top;
+	uint64_t t, top;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq 8(%[refs], %[h]), %[h]\n\t"
-		"addq %[hoff], %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
-		"cmpl 8(%[h]), %k[top]\n\t"
+		"movq (%[refs], %[t]), %[t]\n\t"
+		"movl (%[t], %[off]), %k[top]\n\t"
+		"cmpl 8(%[t], %[off]), %k[top]\n\t"
 		"jae %l[decline]\n\t"
-		"movq %[obj], (%[h], %[top])\n\t"
-		"movq %[state], 8(%[h], %[top])\n\t"
+		"movq %[obj], (%[t], %[top])\n\t"
+		"movq %[state], 8(%[t], %[top])\n\t"
 		"addl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"movl %k[top], (%[t], %[off])\n\t"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top)
+		: [t] "=&r" (t), [top] "=&r" (top)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT),
+		  [off] "r" (idx << MAG_HDR_SHIFT),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -123,42 +119,40 @@ abort:
 	goto again;
 }
 
-/* The copies run downwards in both: %[n] is the byte count left. */
+/* The copies run downwards: %[left] is the byte count left. */
 static inline size_t
 rseq_mag_pop_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
 	       struct mag_slot *dst, size_t n)
 {
-	struct mag_hdr *h;
-	uint64_t top, left, bytes, tmp;
+	uint64_t t, top, left, bytes, tmp;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq 8(%[refs], %[h]), %[h]\n\t"
-		"addq %[hoff], %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
+		"movq (%[refs], %[t]), %[t]\n\t"
+		"movl (%[t], %[off]), %k[top]\n\t"
 		"movl %k[top], %k[bytes]\n\t"
-		"subl 4(%[h]), %k[bytes]\n\t"
+		"subl 4(%[t], %[off]), %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
 		"testq %[bytes], %[bytes]\n\t"
 		"jz %l[decline]\n\t"
 		"subq %[bytes], %[top]\n\t"
-		"addq %[h], %[top]\n\t"
+		"addq %[t], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
 		"movq -8(%[top], %[left]), %[tmp]\n\t"
 		"movq %[tmp], -8(%[dst], %[left])\n\t"
 		"subq $8, %[left]\n\t"
 		"jnz 5b\n\t"
-		"subq %[h], %[top]\n\t"
+		"subq %[t], %[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"movl %k[top], (%[t], %[off])\n\t"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT),
+		  [off] "r" (idx << MAG_HDR_SHIFT),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
@@ -173,22 +167,20 @@ static inline size_t
 rseq_mag_push_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
 		const struct mag_slot *src, size_t n)
 {
-	struct mag_hdr *h;
-	uint64_t top, left, bytes, tmp;
+	uint64_t t, top, left, bytes, tmp;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq 8(%[refs], %[h]), %[h]\n\t"
-		"addq %[hoff], %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
-		"movl 8(%[h]), %k[bytes]\n\t"
+		"movq (%[refs], %[t]), %[t]\n\t"
+		"movl (%[t], %[off]), %k[top]\n\t"
+		"movl 8(%[t], %[off]), %k[bytes]\n\t"
 		"subl %k[top], %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
 		"testq %[bytes], %[bytes]\n\t"
 		"jz %l[decline]\n\t"
-		"addq %[h], %[top]\n\t"
+		"addq %[t], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
 		"movq -8(%[src], %[left]), %[tmp]\n\t"
@@ -196,14 +188,14 @@ again:
 		"subq $8, %[left]\n\t"
 		"jnz 5b\n\t"
 		"addq %[bytes], %[top]\n\t"
-		"subq %[h], %[top]\n\t"
+		"subq %[t], %[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"movl %k[top], (%[t], %[off])\n\t"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT),
+		  [off] "r" (idx << MAG_HDR_SHIFT),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
