@@ -362,6 +362,13 @@ START_TEST(search_address)
 	page_alloc_free(&w->pa, hole + 100 * HA_PAGE_SIZE, 1, false);
 	page_alloc_free(&w->pa, hole, 1, false);
 	check(page_alloc_alloc(&w->pa, 1, 1, &scav) == hole);
+	/* Found through the upper levels, and yet exact to the page. */
+	check(page_alloc_alloc(&w->pa, 1, 1, &scav) == hole + 100 * HA_PAGE_SIZE);
+	page_alloc_free(&w->pa, hole, 1, false);
+	page_alloc_free(&w->pa, HINT + (nr - 3) * HA_PAGE_SIZE, 2, false);
+	check(page_alloc_alloc(&w->pa, 1, 1, &scav) == hole);
+	check(page_alloc_alloc(&w->pa, 2, 1, &scav));
+	check(w->pa.search_addr == HINT + (nr - 1) * HA_PAGE_SIZE);
 	check(page_alloc_validate(&w->pa));
 	world_free(w);
 }
