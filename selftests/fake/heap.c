@@ -162,7 +162,8 @@ static const char *walk_small(struct walk *w, struct mspan *s)
 	if (s->state != MSPAN_SMALL || s->nr_pages != size_classes[sc].pages ||
 	    s->size != size_classes[sc].size || s->nelems != size_classes[sc].nelems)
 		return "a small span's header";
-	if (!mspan_validate(s))
+	/* check:off leaves states as they are when objects are freed */
+	if (conf.check && !mspan_validate(s))
 		return "a small span's bits";
 	w->out[n][sc] += s->nr_alloc;
 	w->room[n][sc] += !mspan_full(s);

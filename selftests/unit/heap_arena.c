@@ -15,8 +15,8 @@
 #include "fake/heap.h"
 #include "fake/unit.h"
 
-#define NR_ARENAS	3
-#define NR_PAGES	(NR_ARENAS * ARENA_PAGES)
+#define WORLD_ARENAS	3
+#define NR_PAGES	(WORLD_ARENAS * ARENA_PAGES)
 #define MAX_SPANS	600
 
 static uintptr_t reserve(size_t size, unsigned int nid)
@@ -158,7 +158,7 @@ static void world_add(struct world *w, struct unit_rand *r)
 
 	/* the borders are what matters */
 	if (rand_below(r, 4) == 0)
-		at = ARENA_PAGES * (1 + rand_below(r, NR_ARENAS - 1)) -
+		at = ARENA_PAGES * (1 + rand_below(r, WORLD_ARENAS - 1)) -
 		     rand_below(r, min_size(nr, 40) + 1);
 	if (w->nr_spans == MAX_SPANS || at + nr > NR_PAGES)
 		return;
@@ -204,7 +204,7 @@ START_TEST(random_spans)
 	static struct world w;
 
 	begin();
-	w.base = reserve(NR_ARENAS * ARENA_SIZE, 2);
+	w.base = reserve(WORLD_ARENAS * ARENA_SIZE, 2);
 	for (unsigned int step = 0; step < 6000; step++) {
 		if (w.nr_spans && rand_below(&r, 100) < 40)
 			world_del(&w, &r);
@@ -222,7 +222,7 @@ START_TEST(random_spans)
 		world_del(&w, &r);
 	for (size_t i = 0; i < NR_PAGES; i++)
 		world_check_page(&w, i);
-	check(!heap_arena_find_span(w.base + NR_ARENAS * ARENA_SIZE - 1));
+	check(!heap_arena_find_span(w.base + WORLD_ARENAS * ARENA_SIZE - 1));
 }
 END_TEST
 

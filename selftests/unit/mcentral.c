@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mcentral: objects in and out by batches.  An object's state byte is the map of
+ * owners: set when one is handed out, it must have been clear.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "conf.h"
+#include "mcentral.h"
+#include "mheap.h"
+#include "numa.h"
+
+#include "fake/heap.h"
+#include "fake/unit.h"
+
+#define MAX_LIVE	3000
+#define NR_THREADS	4
+
+static const struct heap_mode one = { .name = "one" };
+static const struct heap_mode four = { .name = "four", .fake = 4 };
+static const struct heap_mode strict = { .name = "strict", .fake = 4, .strict = true };
+
+static void take(const struct mag_slot *slots, unsigned int n, unsigned int nid,
+		 unsigned int sc)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uintptr_t addr = (uintptr_t)slots[i].obj;
+		uint64_t w = arena_page_word(arena_lookup(addr), addr);
+		struct mspan *s = page_word_span(w);
+		unsigned int idx = mspan_index(s, addr);
+
+		check(page_word_route(w) == route_make(nid, sc));
+		check(mspan_object(s, idx) == slots[i].obj && idx < s->nelems);
+		check(slots[i].state == &s->object_state[idx]);
+		check(__atomic_exchange_n(slots[i].state, OBJECT_LIVE,
+					  __ATOMIC_RELAXED) == OBJECT_FREE);
+		*(void **)slots[i].obj = slots[i].obj;
+	}
+}
+
+static void give(const struct mag_slot *slots, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		check(*(void **)slots[i].obj == slots[i].obj);
+		check(__atomic_exchange_n(slots[i].state, OBJECT_FREE,
+					  __ATOMIC_RELAXED) == OBJECT_LIVE);
+	}
+}
+
+/* What one class of one node has handed out. */
+struct held {
+	struct mag_slot slot[MAX_LIVE];
+	unsigned int nr;
+};
+
+/* A batch comes lowest last, so that the caller, who pops, goes upwards. */
+static void check_order(const struct mag_slot *slots, unsigned int n)
+{
+	for (unsigned int i = 1; i < n; i++) {
+		struct mspan *a = heap_arena_find_span((uintptr_t)slots[i - 1].obj);
+		struct mspan *b = heap_arena_find_span((uintptr_t)slots[i].obj);
+
+		check(a != b || slots[i - 1].obj > slots[i].obj);
+	}
+}
+
+static void step(struct held *h, unsigned int nid, unsigned int sc,
+		 unsigned int slot, struct unit_rand *r)
+{
+	struct mag_slot buf[MAX_BATCH];
+	unsigned int n = 1 + rand_below(r, MAX_BATCH), got = nid, k;
+
+	if (h->nr + n <= MAX_LIVE && rand_below(r, 100) < 52) {
+		k = mcentral_alloc(&got, sc, slot, h->slot + h->nr, n);
+		check(k >= 1 && k <= n && got == nid);
+		take(h->slot + h->nr, k, nid, sc);
+		check_order(h->slot + h->nr, k);
+		h->nr += k;
+		return;
+	}
+	n = n < h->nr ? n : h->nr;
+	if (!n)
+		return;
+	for (k = 0; k < n; k++) {
+		unsigned int i = rand_below(r, h->nr);
+
+		buf[k] = h->slot[i];
+		h->slot[i] = h->slot[--h->nr];
+	}
+	give(buf, n);
+	mcentral_free(nid, sc, buf, n);
+}
+
+static void give_all(struct held *h, unsigned int nid, unsigned int sc)
+{
+	while (h->nr) {
+		unsigned int n = h->nr < MAX_BATCH ? h->nr : MAX_BATCH;
+
+		h->nr -= n;
+		give(h->slot + h->nr, n);
+		mcentral_free(nid, sc, h->slot + h->nr, n);
+	}
+	check(mcentrals[nid][sc].nr_out == 0);
+	check(mcentrals[nid][sc].partial.nr_spans == 0);
+}
+
+static void check_empty(void)
+{
+	struct heap_sum sum;
+
+	heap_check(&sum);
+	check(sum.spans == 0 && sum.used_pages == 0);
+}
+
+/* Each class by itself: partial spans, full ones, empty ones. */
+START_TEST(one_class)
+{
+	struct unit_rand r = unit_rand(_i);
+	static struct held h;
+	struct heap_sum sum;
+	uint64_t refill = 0;
+
+	heap_layers_init(&one);
+	for (unsigned int k = 0; k < 600; k++) {
+		unsigned int before = h.nr;
+
+		step(&h, 0, _i, k, &r);
+		refill += h.nr > before ? h.nr - before : 0;
+		check(mcentrals[0][_i].nr_out == h.nr);
+		if (k % 32 == 0) {
+			heap_check(&sum);
+			check(sum.out[_i] == h.nr && sum.live[_i] == h.nr);
+		}
+	}
+	check(mcentrals[0][_i].nr_refill == refill);
+	check(mcentrals[0][_i].nr_refills && mcentrals[0][_i].nr_flushes);
+	give_all(&h, 0, _i);
+	check_empty();
+}
+END_TEST
+
+START_TEST(all_together)
+{
+	static struct held h[4][NR_SIZE_CLASSES];
+	struct unit_rand r = unit_rand(100 + _i);
+	struct heap_sum sum;
+
+	heap_layers_init(_i ? &four : &one);
+	for (unsigned int k = 0; k < 6000; k++) {
+		unsigned int nid = rand_below(&r, topo.nr_nodes);
+		unsigned int sc = 1 + rand_below(&r, NR_SIZE_CLASSES - 1);
+
+		step(&h[nid][sc], nid, sc, rand_below(&r, 64), &r);
+		if (k % 128 == 0)
+			heap_check(&sum);
+	}
+	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			give_all(&h[nid][sc], nid, sc);
+	check_empty();
+}
+END_TEST
+
+/* New objects come from the fullest spans: the sparse ones empty. */
+START_TEST(packs)
+{
+	static struct mag_slot slots[64 * 512];
+	unsigned int nr = 0, nid = 0, sc = 10, kept = 0, spans;
+	unsigned int per = size_classes[sc].nelems;
+	struct mag_slot again[MAX_BATCH];
+	struct heap_sum sum;
+
+	heap_layers_init(&one);
+	while (nr < 16 * per)
+		nr += mcentral_alloc(&nid, sc, 0, slots + nr, 8);
+	take(slots, nr, 0, sc);
+	/* one object in ten stays, in the lower half three of four */
+	for (unsigned int i = 0; i < nr; i++) {
+		if (i < nr / 2 ? i % 4 : i % 10 == 0) {
+			slots[kept++] = slots[i];
+		} else {
+			give(&slots[i], 1);
+			mcentral_free(0, sc, &slots[i], 1);
+		}
+	}
+	heap_check(&sum);
+	spans = sum.spans;
+	/* as many as the fuller half has room for: no sparse span gets one */
+	for (unsigned int i = 0; i < nr / 8 / MAX_BATCH; i++) {
+		unsigned int n = mcentral_alloc(&nid, sc, 0, again, MAX_BATCH);
+
+		take(again, n, 0, sc);
+		for (unsigned int k = 0; k < n; k++) {
+			struct mspan *s =
+				heap_arena_find_span((uintptr_t)again[k].obj);
+
+			check(s->nr_alloc > s->nelems / 2);
+		}
+	}
+	heap_check(&sum);
+	check(sum.spans == spans);
+}
+END_TEST
+
+START_TEST(depot_drains)
+{
+	unsigned int nid = 0, sc = 7, nr = 0;
+	struct mcentral *mc = &mcentrals[0][sc];
+	struct heap_sum sum;
+
+	heap_layers_init(&one);
+	for (;; nr++) {
+		struct mag_batch *b = batch_get();
+
+		check(b);
+		b->n = mcentral_alloc(&nid, sc, 0, b->slots, 1 + nr % MAX_BATCH);
+		check(b->n);
+		if (!depot_push(&mc->depot, b)) {
+			mcentral_free(0, sc, b->slots, b->n);
+			batch_put(b);
+			break;
+		}
+	}
+	check(nr == mc->depot.max && mc->nr_out > 0);
+	heap_check(&sum);
+	mcentral_drain(0, sc);
+	check(mc->nr_out == 0 && mc->depot.count == 0 && !depot_pop(&mc->depot));
+	check_empty();
+	mcentral_drain(0, sc);
+}
+END_TEST
+
+/* The bound of each depot, in bytes and in batches. */
+START_TEST(depot_bounds)
+{
+	heap_layers_init(&one);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+		uint32_t max = mcentrals[0][sc].depot.max;
+		size_t bytes = (size_t)max * size_classes[sc].batch * size_classes[sc].size;
+
+		check(max >= 2 && max <= 16);
+		check(bytes <= 256UL << 10 || max == 2);
+	}
+}
+END_TEST
+
+/* No memory here: one object of the nearest node that has some, and its name. */
+START_TEST(other_node)
+{
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int nid = 2, sc = 12, n;
+
+	heap_layers_init(_i ? &strict : &four);
+	n = mcentral_alloc(&nid, sc, 0, slots, 1);
+	check(n == 1 && nid == 2);
+	take(slots, 1, 2, sc);
+	give(slots, 1);
+	mcentral_free(2, sc, slots, 1);
+	nid = 1;
+	vm_fail_nth(1, true);
+	n = mcentral_alloc(&nid, sc, 0, slots, MAX_BATCH);
+	vm_fail_nth(0, false);
+	if (_i) {
+		check(n == 0 && nid == 1);
+	} else {
+		check(n == 1 && nid == 2);
+		take(slots, 1, 2, sc);
+		check(mcentrals[2][sc].nr_out == 1 && mcentrals[1][sc].nr_out == 0);
+		give(slots, 1);
+		mcentral_free(2, sc, slots, 1);
+	}
+	n = mcentral_alloc(&nid, sc, 0, slots, MAX_BATCH);
+	check(n > 0);
+	mcentral_free(nid, sc, slots, n);
+	check_empty();
+}
+END_TEST
+
+START_TEST(no_memory)
+{
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int failed = 0;
+
+	heap_layers_init(&one);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+		for (long n = 1; n < 6; n++) {
+			unsigned int nid = 0, got;
+
+			vm_fail_nth(n, n % 2);
+			got = mcentral_alloc(&nid, sc, 0, slots, MAX_BATCH);
+			vm_fail_nth(0, false);
+			failed += !got;
+			take(slots, got, 0, sc);
+			heap_check(&(struct heap_sum){ 0 });
+			give(slots, got);
+			if (got)
+				mcentral_free(0, sc, slots, got);
+		}
+	}
+	check(failed);
+	check_empty();
+}
+END_TEST
+
+/* A bit that is clear already: the free that raced past the state. */
+START_TEST(double_free)
+{
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int nid = 0, n;
+
+	heap_layers_init(&one);
+	n = mcentral_alloc(&nid, 9, 0, slots, MAX_BATCH);
+	check(n > 4);
+	mcentral_free(0, 9, slots, 1);
+	mcentral_free(0, 9, slots, 1);
+}
+END_TEST
+
+/* Objects change hands between the threads, batch by batch. */
+static struct {
+	pthread_mutex_t lock;
+	struct held held[3];
+} shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static void *storm_thread(void *arg)
+{
+	static const unsigned int classes[] = { 3, 40, 66 };
+	struct unit_rand r = unit_rand(200 + (uintptr_t)arg);
+	struct held *mine = calloc(3, sizeof(*mine));
+
+	check(mine);
+	for (unsigned int k = 0; k < 3000; k++) {
+		unsigned int i = rand_below(&r, 3);
+
+		if (k % 16 == 0) {
+			struct held t;
+
+			pthread_mutex_lock(&shared.lock);
+			t = shared.held[i];
+			shared.held[i] = mine[i];
+			mine[i] = t;
+			pthread_mutex_unlock(&shared.lock);
+		}
+		step(&mine[i], 0, classes[i], (uintptr_t)arg, &r);
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		while (mine[i].nr) {
+			mine[i].nr--;
+			give(&mine[i].slot[mine[i].nr], 1);
+			mcentral_free(0, classes[i], &mine[i].slot[mine[i].nr], 1);
+		}
+	}
+	free(mine);
+	return NULL;
+}
+
+START_TEST(threads)
+{
+	pthread_t t[NR_THREADS];
+
+	heap_layers_init(&one);
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		check(!pthread_create(&t[i], NULL, storm_thread, (void *)i));
+	for (unsigned int i = 0; i < NR_THREADS; i++)
+		check(!pthread_join(t[i], NULL));
+	heap_check(&(struct heap_sum){ 0 });
+	give_all(&shared.held[0], 0, 3);
+	give_all(&shared.held[1], 0, 40);
+	give_all(&shared.held[2], 0, 66);
+	check_empty();
+}
+END_TEST
+
+START_TEST(fork_locks)
+{
+	heap_layers_init(&four);
+	check(!mcentral_fork_held(4));
+	mcentral_fork_prepare(4, false);
+	check(mcentral_fork_held(4));
+	for (unsigned int n = 0; n < 4; n++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			check(lock_is_held(&mcentrals[n][sc].lock));
+	mcentrals[2][5].depot.full.popper = 1;
+	mcentral_fork_done(4, false);
+	check(!mcentral_fork_held(4) && mcentrals[2][5].depot.full.popper == 1);
+	mcentral_fork_prepare(4, false);
+	mcentral_fork_done(4, true);
+	check(!mcentral_fork_held(4) && mcentrals[2][5].depot.full.popper == 0);
+	check_empty();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("mcentral");
+	TCase *tc = tcase_create("central");
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, one_class, 1, NR_SIZE_CLASSES);
+	tcase_add_loop_test(tc, all_together, 0, 2);
+	tcase_add_test(tc, packs);
+	tcase_add_test(tc, depot_drains);
+	tcase_add_test(tc, depot_bounds);
+	tcase_add_loop_test(tc, other_node, 0, 2);
+	tcase_add_test(tc, no_memory);
+	tcase_add_test_raise_signal(tc, double_free, SIGABRT);
+	tcase_add_test(tc, threads);
+	tcase_add_test(tc, fork_locks);
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The critical sections of <asm/rseq.h>, and their plain forms, against a stack
+ * for each magazine; then many threads on tables by CPU, with a map of owners.
+ *
+ * The sections run on the thread's own area and on tables of this file: nothing
+ * of the allocator is behind them.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include <asm/atomic.h>
+#include <asm/rseq.h>
+
+#include "fake/heap.h"
+#include "fake/unit.h"
+
+extern const ptrdiff_t __rseq_offset __weak;
+
+#define NR_MAGS		8
+#define MAX_SLOTS	64
+#define NR_THREADS	8
+#define NR_TOKENS	256
+
+/* Headers, then the slots of each. */
+struct table {
+	struct mag_hdr hdrs[NR_MAGS];
+	struct mag_slot slots[NR_MAGS][MAX_SLOTS];
+};
+
+static void table_init(struct table *t, const unsigned int *sizes)
+{
+	for (unsigned int i = 0; i < NR_MAGS; i++) {
+		uint32_t base = (char *)t->slots[i] - (char *)t;
+
+		t->hdrs[i].base = t->hdrs[i].top = base;
+		t->hdrs[i].limit = base + sizes[i] * MAG_SLOT_SIZE;
+	}
+}
+
+/* One interface for both forms. */
+static struct mag_ref refs[MAX_CIDS];
+static struct table table;
+static bool by_rseq;
+
+static void *area(void)
+{
+	return (char *)__builtin_thread_pointer() + __rseq_offset;
+}
+
+static bool pop(size_t i, struct mag_slot *out)
+{
+	return by_rseq ? rseq_mag_pop(area(), RSEQ_OFF_CPU_ID, refs, i, out) :
+			 mag_pop(table.hdrs, i, out);
+}
+
+static bool push(size_t i, struct mag_slot slot)
+{
+	return by_rseq ? rseq_mag_push(area(), RSEQ_OFF_CPU_ID, refs, i, slot) :
+			 mag_push(table.hdrs, i, slot);
+}
+
+static size_t pop_n(size_t i, struct mag_slot *dst, size_t n)
+{
+	return by_rseq ? rseq_mag_pop_n(area(), RSEQ_OFF_CPU_ID, refs, i, dst, n) :
+			 mag_pop_n(table.hdrs, i, dst, n);
+}
+
+static size_t push_n(size_t i, const struct mag_slot *src, size_t n)
+{
+	return by_rseq ? rseq_mag_push_n(area(), RSEQ_OFF_CPU_ID, refs, i, src, n) :
+			 mag_push_n(table.hdrs, i, src, n);
+}
+
+/* Each id leads to the same table: one thread is alone on it wherever it runs. */
+static void begin(bool rseq, const unsigned int *sizes)
+{
+	by_rseq = rseq;
+	table_init(&table, sizes);
+	for (unsigned int i = 0; i < MAX_CIDS; i++)
+		refs[i] = (struct mag_ref){ table.hdrs, 0 };
+}
+
+static struct mag_slot token(uintptr_t n)
+{
+	return (struct mag_slot){ (void *)(n * 16), (uint8_t *)(n * 3) };
+}
+
+static bool same(const struct mag_slot *a, const struct mag_slot *b, size_t n)
+{
+	return n == 0 || memcmp(a, b, n * sizeof(*a)) == 0;
+}
+
+static const unsigned int model_sizes[NR_MAGS] = { 0, 1, 2, 3, 16, 31, 63, 64 };
+
+struct model {
+	struct mag_slot slot[NR_MAGS][MAX_SLOTS];
+	unsigned int nr[NR_MAGS];
+};
+
+static void step(struct model *m, unsigned int i, struct unit_rand *r)
+{
+	struct mag_slot buf[MAX_SLOTS + 8], before[MAX_SLOTS + 8];
+	size_t n = rand_below(r, MAX_SLOTS + 4), room = model_sizes[i] - m->nr[i];
+	size_t want;
+
+	for (unsigned int k = 0; k < ARRAY_SIZE(buf); k++)
+		buf[k] = token(rand_u64(r) >> 8);
+	memcpy(before, buf, sizeof(buf));
+	switch (rand_below(r, 4)) {
+	case 0:
+		check(push(i, buf[0]) == (room > 0));
+		if (room)
+			m->slot[i][m->nr[i]++] = buf[0];
+		break;
+	case 1:
+		check(pop(i, &buf[0]) == (m->nr[i] > 0));
+		if (m->nr[i])
+			check(same(&buf[0], &m->slot[i][--m->nr[i]], 1));
+		else
+			check(same(buf, before, 1));
+		break;
+	case 2:
+		want = n < room ? n : room;
+		check(push_n(i, buf, n) == want);
+		memcpy(&m->slot[i][m->nr[i]], buf, want * sizeof(buf[0]));
+		m->nr[i] += want;
+		check(same(buf, before, ARRAY_SIZE(buf)));
+		break;
+	default:
+		want = n < m->nr[i] ? n : m->nr[i];
+		check(pop_n(i, buf, n) == want);
+		m->nr[i] -= want;
+		check(same(buf, &m->slot[i][m->nr[i]], want));
+		check(same(buf + want, before + want, ARRAY_SIZE(buf) - want));
+	}
+}
+
+/* _i: plain, by sequence. */
+START_TEST(model)
+{
+	struct unit_rand r = unit_rand(_i);
+	static struct model m;
+
+	begin(_i, model_sizes);
+	for (unsigned int k = 0; k < 60000; k++) {
+		step(&m, rand_below(&r, NR_MAGS), &r);
+		if (k % 64)
+			continue;
+		for (unsigned int i = 0; i < NR_MAGS; i++) {
+			struct mag_hdr *h = &table.hdrs[i];
+
+			check(h->top - h->base == m.nr[i] * MAG_SLOT_SIZE);
+			check(h->limit - h->base == model_sizes[i] * MAG_SLOT_SIZE);
+			check(same(mag_slot_at(table.hdrs, h->base), m.slot[i],
+				   m.nr[i]));
+		}
+	}
+}
+END_TEST
+
+/* Headers of zeroes, as a slot without magazines has: everything declines. */
+START_TEST(nothing)
+{
+	static struct mag_hdr none[NR_MAGS];
+	struct mag_slot buf[4] = { token(1), token(2), token(3), token(4) };
+	struct mag_slot out = token(9);
+
+	begin(_i, model_sizes);
+	memset(table.hdrs, 0, sizeof(table.hdrs));
+	for (unsigned int i = 0; i < NR_MAGS; i++) {
+		check(!pop(i, &out) && same(&out, &(struct mag_slot[]){ token(9) }[0], 1));
+		check(!push(i, buf[0]));
+		check(pop_n(i, buf, 4) == 0 && push_n(i, buf, 4) == 0);
+		check(same(&buf[1], &(struct mag_slot[]){ token(2) }[0], 1));
+	}
+	check(memcmp(table.hdrs, none, sizeof(none)) == 0);
+}
+END_TEST
+
+/* pop is led to the row of the node, the others count from node 0's. */
+START_TEST(rows)
+{
+	struct mag_slot out;
+
+	begin(true, model_sizes);
+	for (unsigned int i = 0; i < MAX_CIDS; i++)
+		refs[i].row = 4 * sizeof(struct mag_hdr);
+	check(push(5, token(5)) && push(1, token(1)));
+	check(pop(1, &out) && same(&out, &(struct mag_slot[]){ token(5) }[0], 1));
+	check(!pop(1, &out) && pop_n(1, &out, 1) == 1);
+	check(same(&out, &(struct mag_slot[]){ token(1) }[0], 1));
+}
+END_TEST
+
+/*
+ * Tokens go round between tables by CPU and threads that move; each has one
+ * holder: a thread, or a slot below a magazine's top.
+ */
+static struct {
+	struct table *by_cpu;
+	uint32_t holders[NR_TOKENS];	/* (a) threads that have it: 0 or 1 */
+	unsigned long moved;		/* (a) slots through sections */
+	unsigned long migrations;	/* (a) */
+} storm;
+
+static void got(const struct mag_slot *slots, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uintptr_t t = (uintptr_t)slots[i].obj / 16;
+		struct mag_slot want = token(t);
+
+		check(t < NR_TOKENS && same(&slots[i], &want, 1));
+		check(atomic_fetch_add_relaxed(&storm.holders[t], 1) == 0);
+	}
+	atomic_add_relaxed(&storm.moved, n);
+}
+
+static void giving(const struct mag_slot *slots, size_t n, int by)
+{
+	for (size_t i = 0; i < n; i++)
+		atomic_add_relaxed(&storm.holders[(uintptr_t)slots[i].obj / 16], by);
+}
+
+static void hop(const cpu_set_t *all, struct unit_rand *r)
+{
+	unsigned int cpu = rand_below(r, CPU_COUNT(all));
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	for (unsigned int i = 0;; i++) {
+		if (CPU_ISSET(i, all) && cpu-- == 0) {
+			CPU_SET(i, &one);
+			break;
+		}
+	}
+	check(pthread_setaffinity_np(pthread_self(), sizeof(one), &one) == 0);
+	atomic_add_relaxed(&storm.migrations, 1);
+}
+
+/* Up to the first @n of what the thread has, at the end of @mine. */
+static void storm_give(struct mag_slot *mine, unsigned int *nr, struct unit_rand *r)
+{
+	size_t mag = rand_below(r, NR_MAGS), n = 1 + rand_below(r, 8), done;
+
+	n = n < *nr ? n : *nr;
+	if (!n)
+		return;
+	*nr -= n;
+	giving(mine + *nr, n, -1);
+	if (n == 1)
+		done = push(mag, mine[*nr]);
+	else
+		done = push_n(mag, mine + *nr, n);
+	check(done <= n);
+	/* what was not taken, the last ones, is still ours */
+	giving(mine + *nr + done, n - done, 1);
+	memmove(mine + *nr, mine + *nr + done, (n - done) * sizeof(*mine));
+	*nr += n - done;
+}
+
+static void *storm_thread(void *arg)
+{
+	struct unit_rand r = unit_rand(100 + (uintptr_t)arg);
+	struct mag_slot mine[NR_TOKENS];
+	unsigned int nr = 0;
+	cpu_set_t all;
+
+	check(pthread_getaffinity_np(pthread_self(), sizeof(all), &all) == 0);
+	for (uintptr_t t = (uintptr_t)arg; t < NR_TOKENS; t += NR_THREADS) {
+		mine[nr] = token(t);
+		got(&mine[nr++], 1);
+	}
+	for (unsigned int k = 0; k < 400000; k++) {
+		size_t mag = rand_below(&r, NR_MAGS);
+		size_t n = 0;
+
+		if (k % 256 == 0)
+			hop(&all, &r);
+		switch (rand_below(&r, 4)) {
+		case 0:
+			n = pop(mag, &mine[nr]);
+			break;
+		case 1:
+			n = pop_n(mag, mine + nr, 1 + rand_below(&r, 8));
+			break;
+		default:
+			storm_give(mine, &nr, &r);
+		}
+		got(mine + nr, n);
+		nr += n;
+	}
+	giving(mine, nr, -1);
+	for (unsigned int i = 0; i < nr; i++)
+		check(atomic_fetch_add_relaxed(
+			&storm.holders[(uintptr_t)mine[i].obj / 16], 1 << 16) == 0);
+	return NULL;
+}
+
+static const unsigned int storm_sizes[NR_MAGS] = { 1, 2, 4, 8, 16, 16, 32, 64 };
+
+START_TEST(storms)
+{
+	pthread_t t[NR_THREADS];
+
+	storm.by_cpu = calloc(CPU_SETSIZE, sizeof(struct table));
+	check(storm.by_cpu);
+	by_rseq = true;
+	for (unsigned int i = 0; i < CPU_SETSIZE; i++) {
+		table_init(&storm.by_cpu[i], storm_sizes);
+		refs[i] = (struct mag_ref){ storm.by_cpu[i].hdrs, 0 };
+	}
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		check(!pthread_create(&t[i], NULL, storm_thread, (void *)i));
+	for (unsigned int i = 0; i < NR_THREADS; i++)
+		check(!pthread_join(t[i], NULL));
+	check(storm.moved > NR_TOKENS && storm.migrations);
+	for (unsigned int i = 0; i < CPU_SETSIZE; i++) {
+		for (unsigned int m = 0; m < NR_MAGS; m++) {
+			struct mag_hdr *h = &storm.by_cpu[i].hdrs[m];
+
+			check(h->base <= h->top && h->top <= h->limit);
+			for (uint32_t o = h->base; o < h->top; o += MAG_SLOT_SIZE) {
+				uintptr_t n = (uintptr_t)mag_slot_at(
+					storm.by_cpu[i].hdrs, o)->obj / 16;
+
+				check(n < NR_TOKENS && storm.holders[n] == 0);
+				storm.holders[n] = 1 << 16;
+			}
+		}
+	}
+	/* none is lost, none is there twice */
+	for (unsigned int n = 0; n < NR_TOKENS; n++)
+		check(storm.holders[n] == 1 << 16);
+	free(storm.by_cpu);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("rseq");
+	TCase *tc = tcase_create("sections");
+	bool has = heap_has_rseq();
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, model, 0, 1 + has);
+	tcase_add_loop_test(tc, nothing, 0, 1 + has);
+	if (has) {
+		tcase_add_test(tc, rows);
+		tcase_add_test(tc, storms);
+	} else {
+		unit_skip("model, nothing, rows, storms by sequence",
+			  "the kernel or the emulator has no rseq");
+	}
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}
