@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: MIT
+/*
+ * mcache: in each mode of the heap, objects go round through magazines, depots
+ * and spans.  The state byte is the map of owners; what is live, what is cached
+ * and what left the spans must add up whenever nobody is at work.
+ */
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include "conf.h"
+#include "fixalloc.h"
+#include "mcache.h"
+#include "mheap.h"
+#include "numa.h"
+
+#include "fake/heap.h"
+#include "fake/unit.h"
+
+#define MAX_LIVE	4000
+#define NR_THREADS	8
+
+/* The fast half and the slow one, as lib/malloc.c joins them. */
+static bool get(unsigned int sc, struct mag_slot *slot)
+{
+	uintptr_t addr;
+	unsigned int route;
+
+	if (!mcache_pop(sc, slot) && !mcache_alloc_slow(sc, slot))
+		return false;
+	addr = (uintptr_t)slot->obj;
+	route = page_word_route(arena_page_word(arena_lookup(addr), addr));
+	check(route_class(route) == sc && route_nid(route) < topo.nr_nodes);
+	check(slot->state == page_word_states(arena_page_word(arena_lookup(addr), addr)) +
+	      mspan_index(heap_arena_find_span(addr), addr));
+	check(__atomic_exchange_n(slot->state, OBJECT_LIVE, __ATOMIC_RELAXED) ==
+	      OBJECT_FREE);
+	*(void **)slot->obj = slot->obj;
+	return true;
+}
+
+static void put(struct mag_slot slot)
+{
+	uintptr_t addr = (uintptr_t)slot.obj;
+	unsigned int route = page_word_route(arena_page_word(arena_lookup(addr), addr));
+
+	check(*(void **)slot.obj == slot.obj);
+	check(__atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_RELAXED) ==
+	      OBJECT_LIVE);
+	if (!mcache_push(route, slot))
+		mcache_free_slow(route, slot);
+}
+
+struct held {
+	struct mag_slot slot[MAX_LIVE];
+	unsigned int nr;
+};
+
+static void held_get(struct held *h, unsigned int sc)
+{
+	check(h->nr < MAX_LIVE && get(sc, &h->slot[h->nr]));
+	h->nr++;
+}
+
+static void held_put(struct held *h, unsigned int i)
+{
+	struct mag_slot slot = h->slot[i];
+
+	h->slot[i] = h->slot[--h->nr];
+	put(slot);
+}
+
+/* Nothing is held: drained and flushed, no page is left in use. */
+static void check_goes_home(void)
+{
+	struct heap_sum sum;
+
+	heap_check(&sum);
+	check(heap_sum_mismatches(&sum) == 0);
+	mcache_drain_all();
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		check(mcache_nr_cached(sc) == 0);
+	heap_check(&sum);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		if (sum.out[sc])
+			ck_abort_msg("class %u: %zu objects out, %zu live", sc,
+				     sum.out[sc], sum.live[sc]);
+	check(sum.spans == 0 && sum.used_pages == 0);
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		struct mheap_stat st;
+
+		mheap_flush_caches(n);
+		mheap_stat(n, &st);
+		check(st.free == st.pages && st.spans == 0);
+	}
+}
+
+/* Bound of one class: a magazine of each node on each slot, and the depots. */
+static size_t cache_bound(unsigned int sc, unsigned int nr_slots)
+{
+	size_t mag = 2 * size_classes[sc].batch, depots = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		depots += (mcentrals[n][sc].depot.max + NR_THREADS) * size_classes[sc].batch;
+	return mag * topo.nr_nodes * nr_slots + depots;
+}
+
+START_TEST(churn)
+{
+	static struct held h[NR_SIZE_CLASSES];
+	struct unit_rand r = unit_rand(_i);
+	struct heap_sum sum;
+
+	heap_layers_init(&heap_modes[_i]);
+	for (unsigned int k = 0; k < 300; k++) {
+		unsigned int sc = 1 + rand_below(&r, NR_SIZE_CLASSES - 1);
+		unsigned int n = rand_below(&r, 200);
+
+		if (rand_below(&r, 2))
+			while (n-- && h[sc].nr < MAX_LIVE / 4)
+				held_get(&h[sc], sc);
+		else
+			while (n-- && h[sc].nr)
+				held_put(&h[sc], rand_below(&r, h[sc].nr));
+		check(mcache_nr_cached(sc) <= cache_bound(sc, 2));
+		if (k % 16)
+			continue;
+		heap_check(&sum);
+		check(heap_sum_mismatches(&sum) == 0);
+		for (sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			check(sum.live[sc] == h[sc].nr);
+	}
+	/* a drain takes what is cached, and nothing of what is held */
+	mcache_drain_all();
+	heap_check(&sum);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+		check(mcache_nr_cached(sc) == 0 && sum.out[sc] == h[sc].nr);
+		while (h[sc].nr)
+			held_put(&h[sc], h[sc].nr - 1);
+	}
+	check_goes_home();
+}
+END_TEST
+
+/* Up and down by more than all magazines and depots hold. */
+START_TEST(waves)
+{
+	static struct held h;
+	struct unit_rand r = unit_rand(100 + _i);
+
+	heap_layers_init(&heap_modes[_i]);
+	for (unsigned int k = 0; k < 12; k++) {
+		unsigned int sc = 1 + rand_below(&r, k % 2 ? 30 : NR_SIZE_CLASSES - 1);
+
+		while (h.nr < MAX_LIVE)
+			held_get(&h, sc);
+		/* in order, in the opposite order, in none */
+		while (h.nr)
+			held_put(&h, k % 3 == 0 ? 0 : k % 3 == 1 ? h.nr - 1 :
+				 rand_below(&r, h.nr));
+		check(mcache_nr_cached(sc) <= cache_bound(sc, 2));
+	}
+	check_goes_home();
+}
+END_TEST
+
+/* What a slot holds for other nodes goes to them, never to a malloc here. */
+START_TEST(routes)
+{
+	unsigned int sc = 9, nodes, got;
+	struct mag_slot slots[MAX_BATCH];
+	static struct held h;
+
+	heap_layers_init(&heap_modes[_i]);
+	nodes = topo.nr_nodes;
+	check(nodes > 1);
+	held_get(&h, sc);
+	for (unsigned int n = 0; n < nodes; n++) {
+		unsigned int nid = n;
+
+		for (unsigned int round = 0; round < 40; round++) {
+			got = mcentral_alloc(&nid, sc, 0, slots, MAX_BATCH);
+			check(got && nid == n);
+			for (unsigned int i = 0; i < got; i++) {
+				if (!mcache_push(route_make(n, sc), slots[i]))
+					mcache_free_slow(route_make(n, sc), slots[i]);
+			}
+		}
+		check(mcache_nr_cached(sc) > 0);
+	}
+	for (unsigned int k = 0; k < 2000; k++) {
+		uintptr_t addr;
+		struct heap_arena *ha;
+		unsigned int nid;
+
+		nid = mcache_nid();
+		held_get(&h, sc);
+		addr = (uintptr_t)h.slot[h.nr - 1].obj;
+		ha = arena_lookup(addr);
+		/* the slot's id may change in between: then its node does */
+		check(ha->nid == nid || mcache_nid() != nid || heap_modes[_i].locked == 0);
+		if (heap_modes[_i].locked)
+			check(ha->nid == nid);
+	}
+	while (h.nr)
+		held_put(&h, h.nr - 1);
+	check_goes_home();
+}
+END_TEST
+
+/* Two threads that take turns on what they give each other. */
+static struct {
+	struct held pool;
+	pthread_mutex_t lock;
+	bool stop;
+	unsigned int sc[4];
+	unsigned long refused;
+	bool hop, drop, drain;
+} storm = { .lock = PTHREAD_MUTEX_INITIALIZER, .sc = { 1, 5, 33, 66 } };
+
+static void hop(struct unit_rand *r, const cpu_set_t *all)
+{
+	unsigned int cpu = rand_below(r, CPU_COUNT(all)), i;
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	for (i = 0; !CPU_ISSET(i, all) || cpu--; i++)
+		;
+	CPU_SET(i, &one);
+	check(pthread_setaffinity_np(pthread_self(), sizeof(one), &one) == 0);
+}
+
+/* Swap a random part with the pool: objects are freed by other threads. */
+static void exchange(struct held *mine, struct unit_rand *r)
+{
+	struct held *pool = &storm.pool;
+	unsigned int n = 1 + rand_below(r, 64);
+
+	pthread_mutex_lock(&storm.lock);
+	if (rand_below(r, 2))
+		while (n-- && mine->nr && pool->nr < MAX_LIVE)
+			pool->slot[pool->nr++] = mine->slot[--mine->nr];
+	else
+		while (n-- && pool->nr && mine->nr < MAX_LIVE)
+			mine->slot[mine->nr++] = pool->slot[--pool->nr];
+	pthread_mutex_unlock(&storm.lock);
+}
+
+static void *storm_thread(void *arg)
+{
+	struct unit_rand r = unit_rand(200 + (uintptr_t)arg);
+	struct held *mine = calloc(1, sizeof(*mine));
+	cpu_set_t all;
+
+	check(mine && !pthread_getaffinity_np(pthread_self(), sizeof(all), &all));
+	/* every other thread as one that was never registered */
+	if (storm.drop && (uintptr_t)arg % 2)
+		check(heap_drop_rseq());
+	for (unsigned int k = 0; k < 4000; k++) {
+		unsigned int n = rand_below(&r, 80), sc = storm.sc[rand_below(&r, 4)];
+
+		if (storm.hop && k % 64 == 0)
+			hop(&r, &all);
+		if (rand_below(&r, 2))
+			while (n-- && mine->nr < 1000)
+				held_get(mine, sc);
+		else
+			while (n-- && mine->nr)
+				held_put(mine, rand_below(&r, mine->nr));
+		if (k % 8 == 0)
+			exchange(mine, &r);
+	}
+	while (mine->nr)
+		held_put(mine, mine->nr - 1);
+	free(mine);
+	return NULL;
+}
+
+static void *drain_thread(void *arg)
+{
+	while (!READ_ONCE(storm.stop)) {
+		mcache_drain_all();
+		usleep(500);
+	}
+	return NULL;
+}
+
+static void run_storm(void)
+{
+	pthread_t t[NR_THREADS], d;
+	struct heap_sum sum;
+
+	if (storm.drain)
+		check(!pthread_create(&d, NULL, drain_thread, NULL));
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		check(!pthread_create(&t[i], NULL, storm_thread, (void *)i));
+	for (unsigned int i = 0; i < NR_THREADS; i++)
+		check(!pthread_join(t[i], NULL));
+	WRITE_ONCE(storm.stop, true);
+	if (storm.drain)
+		check(!pthread_join(d, NULL));
+	heap_check(&sum);
+	check(heap_sum_mismatches(&sum) == 0);
+	while (storm.pool.nr)
+		held_put(&storm.pool, storm.pool.nr - 1);
+	check_goes_home();
+}
+
+START_TEST(threads)
+{
+	heap_layers_init(&heap_modes[_i]);
+	run_storm();
+}
+END_TEST
+
+START_TEST(threads_hop)
+{
+	heap_layers_init(&heap_modes[_i]);
+	storm.hop = true;
+	run_storm();
+}
+END_TEST
+
+START_TEST(threads_drained)
+{
+	heap_layers_init(&heap_modes[_i]);
+	storm.drain = storm.hop = true;
+	run_storm();
+}
+END_TEST
+
+/* Both kinds of thread in one process. */
+START_TEST(threads_mixed)
+{
+	heap_layers_init(&heap_modes[_i]);
+	storm.drop = storm.drain = true;
+	run_storm();
+}
+END_TEST
+
+/* Which way a thread goes is found out once, and holds. */
+START_TEST(thread_modes)
+{
+	bool rseq = heap_has_rseq() && !heap_modes[_i].locked;
+	struct mag_slot slot;
+
+	heap_layers_init(&heap_modes[_i]);
+	check(mcache_rs == NULL);
+	check(!heap_modes[_i].locked || !mcache_uses_rseq());
+	check(get(3, &slot));
+	check((mcache_rs != NULL) == rseq);
+	put(slot);
+	check_goes_home();
+}
+END_TEST
+
+START_TEST(dropped)
+{
+	struct mag_slot slot;
+
+	heap_layers_init(&heap_modes[_i]);
+	check(heap_drop_rseq() && !heap_has_rseq());
+	check(get(3, &slot) && mcache_rs == NULL);
+	put(slot);
+	check(mcache_nr_cached(3) > 0);
+	check_goes_home();
+}
+END_TEST
+
+static void *one_thread(void *arg)
+{
+	struct mag_slot slot;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+		check(get(sc, &slot));
+		put(slot);
+	}
+	return NULL;
+}
+
+/* Threads come and go; caches belong to CPUs, and do not multiply. */
+START_TEST(thread_exit)
+{
+	size_t meta = 0;
+
+	heap_layers_init(&heap_modes[_i]);
+	for (unsigned int k = 0; k < 600; k++) {
+		pthread_t t;
+
+		check(!pthread_create(&t, NULL, one_thread, NULL));
+		check(!pthread_join(t, NULL));
+		/* every locked slot, every CPU that was met, has its own by now */
+		if (k == 300)
+			meta = meta_bytes();
+	}
+	check(meta_bytes() <= meta + (heap_modes[_i].locked ? 0 : 2UL << 20));
+	check_goes_home();
+}
+END_TEST
+
+/* No memory for a slot, for a batch, for spans: NULL, or straight home. */
+START_TEST(no_memory)
+{
+	static struct held h;
+	unsigned int failed = 0;
+
+	heap_layers_init(&heap_modes[_i]);
+	for (long n = 1; n < 40; n++) {
+		unsigned int sc = 1 + n % (NR_SIZE_CLASSES - 1);
+
+		vm_fail_nth(n / 4 + 1, n % 2);
+		for (unsigned int k = 0; k < 300 && h.nr < MAX_LIVE; k++) {
+			if (get(sc, &h.slot[h.nr]))
+				h.nr++;
+			else
+				failed++;
+		}
+		if (n % 3 == 0)
+			while (h.nr)
+				held_put(&h, h.nr - 1);
+		vm_fail_nth(0, false);
+		heap_check(&(struct heap_sum){ 0 });
+	}
+	check(failed);
+	while (h.nr)
+		held_put(&h, h.nr - 1);
+	check_goes_home();
+}
+END_TEST
+
+/*
+ * A batch that is not full, as one that was begun on another slot: the figures
+ * count what is in it.
+ */
+START_TEST(part_batches)
+{
+	unsigned int nid = 0, sc = 4;
+	struct heap_sum sum;
+
+	heap_layers_init(&heap_modes[0]);
+	for (unsigned int n = 1; n < 6; n++) {
+		struct mag_batch *b = batch_get();
+
+		b->n = mcentral_alloc(&nid, sc, 0, b->slots, n);
+		check(b->n == n && depot_push(&mcentrals[0][sc].depot, b));
+	}
+	heap_check(&sum);
+	check(sum.out[sc] == 15);
+	check(mcache_nr_cached(sc) == 15);
+}
+END_TEST
+
+START_TEST(fork_locks)
+{
+	struct mag_slot slot;
+
+	heap_layers_init(&heap_modes[_i]);
+	check(get(3, &slot) && !mcache_fork_held());
+	mcache_fork_prepare(false);
+	check(mcache_fork_held());
+	mcache_fork_done(false);
+	check(!mcache_fork_held());
+	mcache_fork_prepare(false);
+	mcache_fork_done(true);
+	check(!mcache_fork_held());
+	put(slot);
+	check_goes_home();
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("mcache");
+	TCase *tc = tcase_create("modes");
+	/* the last mode differs above this layer only */
+	unsigned int modes = NR_HEAP_MODES - 1;
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, churn, 0, modes);
+	tcase_add_loop_test(tc, waves, 0, modes);
+	tcase_add_loop_test(tc, routes, 2, modes);
+	tcase_add_loop_test(tc, threads, 0, modes);
+	tcase_add_loop_test(tc, threads_hop, 0, modes);
+	tcase_add_loop_test(tc, threads_drained, 0, modes);
+	tcase_add_loop_test(tc, thread_modes, 0, modes);
+	tcase_add_loop_test(tc, thread_exit, 0, modes);
+	tcase_add_loop_test(tc, no_memory, 0, modes);
+	tcase_add_test(tc, part_batches);
+	tcase_add_loop_test(tc, fork_locks, 0, modes);
+	if (heap_has_rseq()) {
+		tcase_add_loop_test(tc, threads_mixed, 0, modes);
+		tcase_add_loop_test(tc, dropped, 0, modes);
+	} else {
+		unit_skip("threads_mixed, dropped", "no thread is registered here");
+	}
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}
