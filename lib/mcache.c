@@ -43,6 +43,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <asm/cache.h>
 #include "conf.h"
 #include "fixalloc.h"
 #include "lock.h"
@@ -52,6 +53,8 @@
 
 #define NR_LOCKED		16
 #define MAG_BATCHES		2	/* of its class a magazine can hold */
+/* Without it the tops of all classes fall into the same few sets of the L1 cache. */
+#define MAG_GAP			L1_CACHE_BYTES
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE	27
 #endif
@@ -224,8 +227,8 @@ static struct mag_hdr *mcache_new(void)
 	size_t slots = bytes;
 
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-		bytes += (size_t)topo.nr_nodes * MAG_BATCHES *
-			 size_classes[sc].batch * MAG_SLOT_SIZE;
+		bytes += topo.nr_nodes * (MAG_BATCHES * MAG_SLOT_SIZE *
+					  size_classes[sc].batch + MAG_GAP);
 	hdrs = meta_alloc(bytes);
 	if (!hdrs)
 		return NULL;
@@ -239,6 +242,7 @@ static struct mag_hdr *mcache_new(void)
 			h->batch = size_classes[sc].batch;
 			slots += MAG_BATCHES * h->batch * MAG_SLOT_SIZE;
 			h->limit = slots;
+			slots += MAG_GAP;
 		}
 	}
 	return hdrs;
