@@ -15,6 +15,7 @@
 #include <util/line.h>
 #include "debug.h"
 #include "heap_arena.h"
+#include "mheap.h"
 #include "mspan.h"
 
 static void line_span(struct line *l, const struct mspan *s, unsigned int idx)
@@ -42,6 +43,15 @@ static struct mspan *debug_span(uintptr_t addr)
 	return s;
 }
 
+/* No span, yet a page of the heap's that was in use or will be: its span is gone. */
+static bool debug_page_free(uintptr_t addr)
+{
+	struct heap_arena *ha = arena_lookup(addr);
+
+	return ha && page_alloc_count_free(&mheaps[ha->nid].pages,
+					   align_down(addr, HA_PAGE_SIZE), 1);
+}
+
 static void line_freed(struct line *l, const char *op)
 {
 	if (strcmp(op, "free") == 0) {
@@ -57,30 +67,31 @@ void debug_bad_pointer(const char *op, uintptr_t addr)
 	struct mspan *s = debug_span(addr);
 	unsigned int idx = s ? mspan_index(s, addr) : 0;
 	uintptr_t in = s ? addr - (uintptr_t)mspan_object(s, idx) : 0;
+	bool released, start;
 	struct line l;
 
+	released = !s && debug_page_free(addr);
+	start = s ? !in && idx < s->nelems : released && is_aligned(addr, HA_PAGE_SIZE);
 	line_start(&l);
 	line_str(&l, "heaparena: ");
-	if (s && !in && idx < s->nelems) {
+	if (start) {
 		line_freed(&l, op);
-		line_ptr(&l, addr);
-		line_str(&l, ": ");
 	} else {
 		line_str(&l, "invalid ");
 		line_str(&l, op);
 		line_str(&l, " of ");
-		line_ptr(&l, addr);
-		line_str(&l, ": ");
 	}
-	if (!s) {
-		line_str(&l, "not allocated by heaparena");
-	} else {
-		if (in || idx >= s->nelems) {
-			line_dec(&l, in);
-			line_str(&l, " bytes inside ");
-		}
+	line_ptr(&l, addr);
+	line_str(&l, ": ");
+	if (s && !start) {
+		line_dec(&l, in);
+		line_str(&l, " bytes inside ");
+	}
+	if (s)
 		line_span(&l, s, idx);
-	}
+	else
+		line_str(&l, released ? "in free pages of the heap" :
+			 "not allocated by heaparena");
 	line_write(&l, STDERR_FILENO);
 	abort();
 }

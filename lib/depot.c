@@ -14,6 +14,7 @@ void depot_init(struct depot *d, uint32_t max)
 {
 	lfstack_init(&d->full);
 	d->count = 0;
+	d->objects = 0;
 	d->max = max;
 }
 
@@ -22,6 +23,7 @@ bool depot_push(struct depot *d, struct mag_batch *b)
 	if (atomic_load_relaxed(&d->count) >= d->max)
 		return false;
 	atomic_add_relaxed(&d->count, 1);
+	atomic_add_relaxed(&d->objects, b->n);
 	lfstack_push(&d->full, &b->node);
 	return true;
 }
@@ -29,11 +31,14 @@ bool depot_push(struct depot *d, struct mag_batch *b)
 struct mag_batch *depot_pop(struct depot *d)
 {
 	struct cds_lfs_node *node = lfstack_try_pop(&d->full);
+	struct mag_batch *b;
 
 	if (!node)
 		return NULL;
+	b = container_of(node, struct mag_batch, node);
 	atomic_sub_relaxed(&d->count, 1);
-	return container_of(node, struct mag_batch, node);
+	atomic_sub_relaxed(&d->objects, b->n);
+	return b;
 }
 
 void depot_fork_child(struct depot *d)

@@ -27,6 +27,7 @@ struct mag_batch {
 struct depot {
 	struct lfstack full;
 	uint32_t count;			/* (a) batches in full */
+	uint32_t objects;		/* (a) objects in them: not all are whole */
 	uint32_t max;			/* (c) */
 };
 

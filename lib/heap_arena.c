@@ -43,6 +43,8 @@ struct heap_arena **arena_index;
 struct heap_arena **arena_index[1U << ARENA_L1_BITS];
 #endif
 
+uintptr_t arena_limit;
+
 static struct {
 	struct lock lock;
 	uintptr_t hint;			/* (l) where to ask next */
@@ -64,6 +66,7 @@ int heap_arena_init(void)
 		return -ENOMEM;
 	}
 #endif
+	arena_limit = NR_ARENAS;
 	return 0;
 }
 

@@ -52,6 +52,9 @@ extern struct heap_arena **arena_index __hidden;
 extern struct heap_arena **arena_index[1U << ARENA_L1_BITS] __hidden;
 #endif
 
+/* NR_ARENAS once there is an index, 0 before: nothing is found then. */
+extern uintptr_t arena_limit __hidden;
+
 /*
  * The arena that holds @addr, or NULL.  Lock-free; an entry is set once and never
  * changes.  The acquire in arena_lookup_sync() pairs with the release in
@@ -62,7 +65,7 @@ static __always_inline struct heap_arena *arena_lookup(uintptr_t addr)
 {
 	uintptr_t ai = addr >> ARENA_SHIFT;
 
-	if (unlikely(ai >= NR_ARENAS))
+	if (unlikely(ai >= arena_limit))
 		return NULL;
 #if ARENA_L1_BITS == 0
 	return arena_index[ai];

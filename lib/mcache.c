@@ -570,8 +570,7 @@ size_t mcache_nr_cached(unsigned int sc)
 		if (READ_ONCE(locked_slots[i].ref.hdrs))
 			n += hdrs_count(locked_slots[i].ref.hdrs, sc);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
-		n += (size_t)atomic_load_relaxed(&mcentrals[nid][sc].depot.count) *
-		     size_classes[sc].batch;
+		n += atomic_load_relaxed(&mcentrals[nid][sc].depot.objects);
 	return n;
 }
 

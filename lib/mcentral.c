@@ -98,9 +98,16 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 			n = 1;
 		}
 		lock_acquire(&mc->lock);
-		span_set_add(&mc->partial, s);
+		/* Others may have made room meanwhile: then it is not needed. */
 		got = mcentral_take(mc, slots, n);
+		if (!got) {
+			span_set_add(&mc->partial, s);
+			got = mcentral_take(mc, slots, n);
+			s = NULL;
+		}
 		lock_release(&mc->lock);
+		if (s)
+			mheap_free_span(s);
 	}
 	reverse(slots, got);
 	atomic_add_relaxed(&mc->nr_refill, got);

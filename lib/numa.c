@@ -51,22 +51,24 @@ void topo_init(unsigned int fake, bool on)
 	topo_default_order();
 }
 
+/* libnuma says 0 for unknown: that is last. */
+static int topo_distance(unsigned int n, unsigned int node)
+{
+	int d = node == n ? 1 : numa_distance(n, node);
+
+	return d > 0 ? d : 1 << 20;
+}
+
 /* Insertion sort of each row by distance; MAX_NODES is small. */
 static void topo_sort_row(unsigned int n)
 {
 	uint8_t row[MAX_NODES];
 
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
-		unsigned int node = topo.order[n][i], j = i;
-		int d = node == n ? 0 : numa_distance(n, node);
+		unsigned int node = topo.order[n][i], j;
 
-		/* 0 from libnuma means unknown: last */
-		if (node != n && d == 0)
-			d = 1 << 20;
-		for (; j > 0; j--) {
-			int prev = row[j - 1] == n ? 0 : numa_distance(n, row[j - 1]);
-
-			if (prev <= d)
+		for (j = i; j > 0; j--) {
+			if (topo_distance(n, row[j - 1]) <= topo_distance(n, node))
 				break;
 			row[j] = row[j - 1];
 		}

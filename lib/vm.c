@@ -36,6 +36,12 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE	0x100000
 #endif
+/* ThreadSanitizer drops the address of a call with a flag that it does not know. */
+#ifdef __SANITIZE_THREAD__
+#define VM_MAP_EXACT		0
+#else
+#define VM_MAP_EXACT		MAP_FIXED_NOREPLACE
+#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA		0x53564d41
 #define PR_SET_VMA_ANON_NAME	0
@@ -140,8 +146,7 @@ static void vm_reserved(void *p, size_t size)
 
 bool vm_reserve_at(uintptr_t addr, size_t size)
 {
-	void *p = vm_mmap(addr, size, PROT_NONE,
-			  MAP_NORESERVE | MAP_FIXED_NOREPLACE);
+	void *p = vm_mmap(addr, size, PROT_NONE, MAP_NORESERVE | VM_MAP_EXACT);
 
 	if (!p)
 		return false;
