@@ -116,6 +116,7 @@ bool heap_has_as_limit(void)
 /* By node and class, while the walk goes on. */
 struct walk {
 	struct heap_sum *sum;
+	bool orphans;		/* passed over: spans that are in nobody's hands */
 	size_t pages[MAX_NODES];
 	size_t spans[MAX_NODES];
 	size_t large_bytes[MAX_NODES];
@@ -179,6 +180,8 @@ static const char *walk_span(struct walk *w, struct heap_arena *ha,
 	struct mspan *s = page_word_span(word);
 	const char *bad;
 
+	if (w->orphans && (s->start != addr || s->state == MSPAN_DEAD || walk_pages(s, word)))
+		return NULL;
 	if (s->start != addr || s->object_state != page_word_states(word))
 		return "a page word that leads to another span";
 	if (s->nid != ha->nid)
@@ -208,6 +211,8 @@ static const char *walk_word(struct walk *w, struct heap_arena *ha, size_t i)
 	uint64_t word = ha->page[i];
 	struct mspan *s;
 
+	if (w->orphans && !(word && bitmap_test(ha->start, i)))
+		return NULL;
 	if (!word)
 		return bitmap_test(ha->start, i) ? "a start bit without a page word" : NULL;
 	if (bitmap_test(ha->start, i))
@@ -260,7 +265,7 @@ static const char *walk_windows(unsigned int nid, size_t *nr)
 }
 
 static const char *walk_set(const struct span_set *set, unsigned int nid,
-			    unsigned int sc, size_t room)
+			    unsigned int sc, size_t room, size_t *missing)
 {
 	size_t nr = 0;
 
@@ -282,13 +287,34 @@ static const char *walk_set(const struct span_set *set, unsigned int nid,
 	}
 	if (nr != set->nr_spans)
 		return "a span set's count";
-	return nr == room ? NULL : "spans with room and the partial set differ";
+	*missing = room - nr;
+	return nr <= room ? NULL : "more spans in the partial set than have room";
+}
+
+static const char *walk_centrals(struct walk *w, unsigned int nid)
+{
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+		struct mcentral *mc = &mcentrals[nid][sc];
+		const char *bad;
+		size_t missing;
+
+		if (mc->lock.word)
+			return "an mcentral lock that is held";
+		if (mc->nr_out != (int64_t)w->out[nid][sc])
+			return "mcentral's count of objects out";
+		bad = walk_set(&mc->partial, nid, sc, w->room[nid][sc], &missing);
+		if (bad)
+			return bad;
+		if (missing && !w->orphans)
+			return "a span with room that is not in the partial set";
+	}
+	return NULL;
 }
 
 static const char *walk_node(struct walk *w, unsigned int nid)
 {
 	struct mheap *h = &mheaps[nid];
-	size_t windows;
+	size_t windows, sum;
 	const char *bad = walk_windows(nid, &windows);
 
 	if (bad)
@@ -297,27 +323,19 @@ static const char *walk_node(struct walk *w, unsigned int nid)
 		return "a heap's lock that is held";
 	if (!page_alloc_validate(&h->pages))
 		return "page_alloc";
-	if (w->pages[nid] + windows + h->pages.nr_free != h->pages.nr_pages)
+	sum = w->pages[nid] + windows + h->pages.nr_free;
+	if (sum > h->pages.nr_pages)
+		return "pages that are used and free";
+	if (sum < h->pages.nr_pages && !w->orphans)
 		return "pages that are neither used nor free";
-	if (h->nr_spans != w->spans[nid])
+	if (h->nr_spans != w->spans[nid] && !w->orphans)
 		return "the heap's count of spans";
-	if (h->large_bytes != w->large_bytes[nid])
+	if (h->large_bytes != w->large_bytes[nid] && !w->orphans)
 		return "the heap's large bytes";
-	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
-		struct mcentral *mc = &mcentrals[nid][sc];
-
-		if (mc->lock.word)
-			return "an mcentral lock that is held";
-		if (mc->nr_out != (int64_t)w->out[nid][sc])
-			return "mcentral's count of objects out";
-		bad = walk_set(&mc->partial, nid, sc, w->room[nid][sc]);
-		if (bad)
-			return bad;
-	}
-	return NULL;
+	return walk_centrals(w, nid);
 }
 
-const char *heap_walk(struct heap_sum *sum)
+static const char *walk(struct heap_sum *sum, bool orphans)
 {
 	static struct walk w;
 	size_t pages = 0;
@@ -326,6 +344,7 @@ const char *heap_walk(struct heap_sum *sum)
 	memset(&w, 0, sizeof(w));
 	memset(sum, 0, sizeof(*sum));
 	w.sum = sum;
+	w.orphans = orphans;
 	bad = walk_arenas(&w);
 	for (unsigned int n = 0; n < topo.nr_nodes && !bad; n++) {
 		bad = walk_node(&w, n);
@@ -334,6 +353,16 @@ const char *heap_walk(struct heap_sum *sum)
 	if (!bad && vm_stat.prepared[VM_HEAP] != pages << HA_PAGE_SHIFT)
 		bad = "prepared memory that no heap has";
 	return bad;
+}
+
+const char *heap_walk(struct heap_sum *sum)
+{
+	return walk(sum, false);
+}
+
+const char *heap_walk_child(struct heap_sum *sum)
+{
+	return walk(sum, true);
 }
 
 unsigned int heap_sum_mismatches(const struct heap_sum *sum)

@@ -52,12 +52,21 @@ struct heap_sum {
  * what does not.
  */
 const char *heap_walk(struct heap_sum *sum);
+/*
+ * The same in the child of a fork while threads of the parent were at work: what
+ * such a thread had in its hands (a span on its way in or out, pages that were
+ * being returned) belongs to nobody, and is passed over.
+ */
+const char *heap_walk_child(struct heap_sum *sum);
 /* The classes whose objects out are not those live and cached: 0 when quiet. */
 unsigned int heap_sum_mismatches(const struct heap_sum *sum);
 
-#define heap_check(sum)							\
+#define heap_check(sum)		__heap_check(heap_walk(sum))
+#define heap_check_child(sum)	__heap_check(heap_walk_child(sum))
+
+#define __heap_check(walk)						\
 do {									\
-	const char *__bad = heap_walk(sum);				\
+	const char *__bad = (walk);					\
 									\
 	if (__bad)							\
 		ck_abort_msg("heap walk: %s", __bad);			\
