@@ -37,6 +37,8 @@ const struct heap_mode heap_modes[NR_HEAP_MODES] = {
 	{ .name = "unchecked", .unchecked = true },
 };
 
+bool heap_may_donate;
+
 void heap_mode_set(const struct heap_mode *mode)
 {
 	conf.rseq = !mode->locked;
@@ -326,7 +328,8 @@ static const char *walk_node(struct walk *w, unsigned int nid)
 	sum = w->pages[nid] + windows + h->pages.nr_free;
 	if (sum > h->pages.nr_pages)
 		return "pages that are used and free";
-	if (sum < h->pages.nr_pages && !w->orphans)
+	w->sum->donated += h->pages.nr_pages - sum;
+	if (w->sum->donated % (heap_may_donate ? 4 : ~0UL) && !w->orphans)
 		return "pages that are neither used nor free";
 	if (h->nr_spans != w->spans[nid] && !w->orphans)
 		return "the heap's count of spans";

@@ -129,14 +129,43 @@ static void free_large_first_page(void)
 	ha_free(HIDE(p + 16));
 }
 
+/* The span is gone: its pages are all that is known. */
 static void double_free_large(void)
 {
 	char *p = ha_malloc(1 << 20);
 
-	/* its pages belong to nobody any more */
-	say("invalid free of %p: not allocated by heaparena", p);
+	say("double free of %p: in free pages of the heap", p);
 	ha_free(p);
 	ha_free(HIDE(p));
+}
+
+static void double_free_released(void)
+{
+	char *p = ha_malloc(100);
+
+	say("double free of %p: in free pages of the heap", p);
+	check(is_aligned((uintptr_t)p, HA_PAGE_SIZE));
+	ha_free(p);
+	ha_release();
+	ha_free(HIDE(p));
+}
+
+static void free_released_interior(void)
+{
+	char *p = ha_malloc(1 << 20);
+
+	say("invalid free of %p: in free pages of the heap", p + 8200);
+	ha_free(p);
+	ha_free(HIDE(p + 8200));
+}
+
+static void realloc_freed_large(void)
+{
+	char *p = ha_malloc(1 << 20);
+
+	say("realloc of freed %p: in free pages of the heap", p);
+	ha_free(p);
+	free_thread(ha_realloc(HIDE(p), 200));
 }
 
 static void free_stack(void)
@@ -268,7 +297,9 @@ static const struct misuse {
 	MISUSE(double_free_elsewhere), MISUSE(calloc_freed),
 	MISUSE(free_interior), MISUSE(free_interior_16), MISUSE(free_tail),
 	MISUSE(free_large_interior), MISUSE(free_large_first_page),
-	MISUSE(double_free_large), MISUSE(free_stack), MISUSE(free_static),
+	MISUSE(double_free_large), MISUSE(double_free_released),
+	MISUSE(free_released_interior), MISUSE(realloc_freed_large),
+	MISUSE(free_stack), MISUSE(free_static),
 	MISUSE(free_wild), MISUSE(free_small_number), MISUSE(free_free_page),
 	MISUSE(free_sized_small), MISUSE(free_sized_less), MISUSE(free_sized_large),
 	MISUSE(realloc_freed), MISUSE(realloc_interior), MISUSE(realloc_stack),

@@ -252,6 +252,7 @@ START_TEST(other_node)
 	struct mag_slot slots[MAX_BATCH];
 	unsigned int nid = 2, sc = 12, n;
 
+	heap_may_donate = true;
 	heap_layers_init(_i ? &strict : &four);
 	n = mcentral_alloc(&nid, sc, 0, slots, 1);
 	check(n == 1 && nid == 2);
@@ -283,6 +284,7 @@ START_TEST(no_memory)
 	struct mag_slot slots[MAX_BATCH];
 	unsigned int failed = 0;
 
+	heap_may_donate = true;
 	heap_layers_init(&one);
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 		for (long n = 1; n < 6; n++) {
