@@ -101,7 +101,17 @@ void heap_limit_as(size_t room)
 		abort();
 }
 
-bool heap_has_as_limit(void)
+bool heap_hint_is_free(void)
+{
+	void *hint = (void *)VM_ARENA_HINT;
+	void *p = mmap(hint, ARENA_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p != MAP_FAILED)
+		munmap(p, ARENA_SIZE);
+	return p == hint;
+}
+
+static bool as_limit_holds(void)
 {
 	pid_t pid = fork();
 	int status;
@@ -113,6 +123,13 @@ bool heap_has_as_limit(void)
 	}
 	return pid > 0 && waitpid(pid, &status, 0) == pid &&
 	       WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+const char *heap_no_short_arenas(void)
+{
+	if (!as_limit_holds())
+		return "RLIMIT_AS does not hold here";
+	return heap_hint_is_free() ? NULL : "the first arena's address is taken";
 }
 
 /* By node and class, while the walk goes on. */

@@ -32,8 +32,14 @@ void heap_layers_init(const struct heap_mode *mode);
 bool heap_has_rseq(void);
 /* Take it away from this thread, as if libc had never registered it. */
 bool heap_drop_rseq(void);
-/* RLIMIT_AS holds here (an emulator may not pass it on). */
-bool heap_has_as_limit(void);
+/*
+ * NULL when arenas can be short here, else why not: an emulator may not pass
+ * RLIMIT_AS on, and a sanitizer's shadow may lie at the hint, so that an arena's
+ * alignment needs more room than there is.
+ */
+const char *heap_no_short_arenas(void);
+/* The address that the first arena is asked for is free. */
+bool heap_hint_is_free(void);
 /* Leave @room bytes of address space to the process. */
 void heap_limit_as(size_t room);
 

@@ -289,10 +289,11 @@ END_TEST
 
 /* Operations of one call each, on a range that is prepared, and on a sparse one. */
 static char *heap_range, *sparse_range;
+static uintptr_t free_addr;		/* where nothing is mapped */
 
 static bool op_reserve_at(void)
 {
-	return vm_reserve_at(VM_ARENA_HINT, MIB);
+	return vm_reserve_at(free_addr, MIB);
 }
 
 static bool op_prepare(void)
@@ -337,9 +338,20 @@ static bool stat_same(const struct vm_stat *a)
 	       a->nr_maps == vm_stat.nr_maps && a->nr_calls == vm_stat.nr_calls;
 }
 
+/* An address that was given out just now, and taken back. */
+static uintptr_t find_free(size_t size)
+{
+	void *p = vm_reserve(0, size, vm_page_size);
+
+	check(p);
+	vm_release(p, size, 0, VM_HEAP);
+	return (uintptr_t)p;
+}
+
 static void fault_begin(void)
 {
 	begin();
+	free_addr = find_free(4 * MIB);
 	heap_range = vm_reserve(0, 2 * MIB, MIB);
 	sparse_range = vm_map_meta_sparse(MIB);
 	check(heap_range && sparse_range && vm_prepare(heap_range, MIB) == 0);
@@ -394,10 +406,11 @@ START_TEST(fault_reserve)
 
 	begin();
 	before = mapped_bytes();
-	check(vm_reserve_at(VM_ARENA_HINT, MIB));
+	free_addr = find_free(MIB);
+	check(vm_reserve_at(free_addr, MIB));
 	for (long n = 1; n < 5; n++) {
 		vm_fail_nth(n, true);
-		p = vm_reserve(VM_ARENA_HINT, MIB, 64 * MIB);
+		p = vm_reserve(free_addr, MIB, 64 * MIB);
 		check(mapped_bytes() == before + (p ? 2 : 1) * MIB);
 		if (p)
 			vm_release(p, MIB, 0, VM_HEAP);
