@@ -106,7 +106,7 @@ int main(int argc, char **argv)
 	tap_init(argc, argv);
 	if (!can_run_self())
 		tap_skip_all(NO_SELF);
-	snprintf(path, sizeof(path), "/tmp/heaparena-report-%d", getpid());
+	snprintf(path, sizeof(path), P_tmpdir "/heaparena-report-%d", getpid());
 	unlink(path);
 	test_line();
 	test_options();
