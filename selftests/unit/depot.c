@@ -4,6 +4,7 @@
  * empty batches behind all depots.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "depot.h"
@@ -154,8 +155,9 @@ static void *storm_thread(void *arg)
 	unsigned int nr = 0;
 
 	for (unsigned int i = (uintptr_t)arg; i < NR_BATCHES; i += NR_THREADS) {
-		mine[nr] = batch_get();
-		check(mine[nr]);
+		/* declined while another thread is in the pool */
+		while (!(mine[nr] = batch_get()))
+			sched_yield();
 		mine[nr]->n = i;
 		storm_take(mine[nr++]);
 	}
