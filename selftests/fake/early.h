@@ -18,7 +18,7 @@
 #include "numa.h"
 #include "unit.h"
 
-static Suite *unit_suite(void);
+Suite *unit_suite(void);
 
 __attribute__((constructor(101))) static void unit_early(void)
 {

@@ -421,7 +421,7 @@ START_TEST(silent)
 }
 END_TEST
 
-static Suite *unit_suite(void)
+Suite *unit_suite(void)
 {
 	Suite *s = suite_create("debug");
 	TCase *tc = tcase_create("reports");

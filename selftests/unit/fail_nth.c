@@ -422,7 +422,7 @@ START_TEST(little_room)
 }
 END_TEST
 
-static Suite *unit_suite(void)
+Suite *unit_suite(void)
 {
 	Suite *s = suite_create("fail_nth");
 	TCase *tc = tcase_create("faults");

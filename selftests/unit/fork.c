@@ -366,7 +366,7 @@ START_TEST(caches_in_reach)
 }
 END_TEST
 
-static Suite *unit_suite(void)
+Suite *unit_suite(void)
 {
 	Suite *s = suite_create("fork");
 	TCase *tc = tcase_create("modes");

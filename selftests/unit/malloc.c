@@ -231,7 +231,7 @@ START_TEST(realloc_in_place)
 	unsigned char *p, *q;
 
 	heap_up(&heap_modes[_i]);
-	for (size_t size = 16; size <= MAX_SMALL_SIZE; size += size / 4 & ~15UL ? size / 4 & ~15UL : 16) {
+	for (size_t size = 16; size <= MAX_SMALL_SIZE; size += 16 + (size / 4 & ~15UL)) {
 		size_t has;
 
 		p = ha_malloc(size);
@@ -564,7 +564,7 @@ START_TEST(first_at_once)
 }
 END_TEST
 
-static Suite *unit_suite(void)
+Suite *unit_suite(void)
 {
 	Suite *s = suite_create("malloc");
 	TCase *tc = tcase_create("modes");

@@ -284,7 +284,7 @@ START_TEST(report_unused)
 }
 END_TEST
 
-static Suite *unit_suite(void)
+Suite *unit_suite(void)
 {
 	Suite *s = suite_create("stats");
 	TCase *tc = tcase_create("figures");
