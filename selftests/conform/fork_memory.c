@@ -25,6 +25,7 @@ struct sample {
 
 static void *all[NR];
 static uintptr_t left[REACH];
+static void *neighbour[REACH];
 
 static void *free_part(void *arg)
 {
@@ -108,8 +109,11 @@ static void test_reach(size_t size, int cpu0, int cpu1)
 	CPU_ZERO(&one);
 	CPU_SET(cpu0, &one);
 	sched_setaffinity(0, sizeof(one), &one);
-	for (unsigned int i = 0; i < REACH; i++)
+	/* Neighbours stay live, so that no span empties and goes elsewhere. */
+	for (unsigned int i = 0; i < REACH; i++) {
 		left[i] = (uintptr_t)HIDE(malloc(size));
+		neighbour[i] = HIDE(malloc(size));
+	}
 	freed = 0;
 	if (pthread_create(&t, NULL, free_half, (void *)(uintptr_t)cpu1))
 		tap_bail("pthread_create");
@@ -127,6 +131,8 @@ static void test_reach(size_t size, int cpu0, int cpu1)
 	if (!pid)
 		_exit(come_back(size));
 	waitpid(pid, &status, 0);
+	for (unsigned int i = 0; i < REACH; i++)
+		free(neighbour[i]);
 	sched_setaffinity(0, sizeof(all_cpus), &all_cpus);
 	ok(WIFEXITED(status) && WEXITSTATUS(status) >= REACH * 9 / 10,
 	   "a child gets back %d of %d objects of %zu bytes that two CPUs had freed",
