@@ -398,7 +398,6 @@ END_TEST
 START_TEST(no_memory)
 {
 	struct world *w = world_new(20 + _i, _i ? &four : &one);
-	unsigned int failed = 0;
 	bool zeroed;
 
 	heap_may_donate = true;
@@ -413,14 +412,15 @@ START_TEST(no_memory)
 		else
 			s = full_span(mheap_alloc_span(nid, 1 + rand_below(&w->r, 66), n));
 		vm_fail_nth(0, false);
-		failed += !s;
 		if (s) {
 			empty_span(s);
 			mheap_free_span(s);
 		}
 		world_check(w);
 	}
-	check(failed);
+	vm_fail_nth(1, true);
+	check(!mheap_alloc_large(0, 1UL << 18, 1, &zeroed));
+	vm_fail_nth(0, false);
 	check(!mheap_alloc_large(0, 1UL << 34, 1, &zeroed));
 	check(!mheap_alloc_large(0, PTRDIFF_MAX >> HA_PAGE_SHIFT, 1, &zeroed));
 	check(!mheap_alloc_large(0, 1, 1UL << 49, &zeroed));
