@@ -46,7 +46,7 @@ PKGCONF	:= $(if $(CROSS_COMPILE),PKG_CONFIG_LIBDIR=/usr/lib/$(patsubst %-,%,$(CR
 # ---- flags ------------------------------------------------------------------
 
 configs	  := $(sort $(filter-out CONFIG_WERROR,$(filter CONFIG_%,$(.VARIABLES))))
-sanflags  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
+sanflags  := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-sanitize=null \
 	     -fno-omit-frame-pointer)
 warnings  := -Wall -Wextra -Wno-unused-parameter $(if $(filter 1 y,$(CONFIG_WERROR)),-Werror)
 cppflags  := -D_GNU_SOURCE -DHEAPARENA_VERSION='"$(VERSION)"' -I include -MMD -MP \

@@ -14,6 +14,7 @@
 #include <util/align.h>
 #include <util/line.h>
 #include "malloc.h"
+#include "scavenge.h"
 #include "stats.h"
 #include "vm.h"
 
@@ -86,12 +87,12 @@ EXPORT_AS(ha_pvalloc, pvalloc);
  */
 __export size_t ha_release(void)
 {
-	return heap_release();
+	return heap_ready() ? scavenge_all() : 0;
 }
 
 __export int ha_malloc_trim(size_t pad)
 {
-	return heap_release() > 0;
+	return ha_release() > 0;
 }
 EXPORT_AS(ha_malloc_trim, malloc_trim);
 

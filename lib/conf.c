@@ -24,6 +24,7 @@ struct heap_conf conf = {
 	.numa = VM_BIND_ADVISORY,
 	.numa_on = true,
 	.thp = THP_AUTO,
+	.background = true,
 };
 
 /* A piece of the text: not terminated. */
@@ -73,6 +74,11 @@ static bool set_check(struct heap_conf *c, struct word v)
 static bool set_rseq(struct heap_conf *c, struct word v)
 {
 	return word_bool(v, &c->rseq);
+}
+
+static bool set_background(struct heap_conf *c, struct word v)
+{
+	return word_bool(v, &c->background);
 }
 
 static bool set_numa(struct heap_conf *c, struct word v)
@@ -131,6 +137,7 @@ static const struct {
 	{ "rseq", set_rseq },
 	{ "numa", set_numa },
 	{ "thp", set_thp },
+	{ "background", set_background },
 	{ "report", set_report },
 };
 

@@ -22,6 +22,7 @@ struct heap_conf {
 	bool numa_on;			/* false: one node, whatever the machine has */
 	unsigned int numa_fake;		/* logical nodes, 0: real ones */
 	enum conf_thp thp;
+	bool background;		/* a thread may give memory back */
 	char report[256];		/* file for the report at exit, or "" */
 };
 

@@ -48,6 +48,23 @@ __export void *name params						\
 	return p;							\
 }
 
+/*
+ * Aligned new: a size that no object can have goes to the plain operator, because
+ * some libstdc++ round it up to the alignment, past zero.
+ */
+#define CXX_NEW_ALIGNED(name, params, args, plain, plain_params, plain_args) \
+extern void *name params;						\
+__export void *name params						\
+{									\
+	void *p = ha_aligned_alloc(align, size);			\
+									\
+	if (likely(p))							\
+		return p;						\
+	if (size > PTRDIFF_MAX)						\
+		return ((void *(*) plain_params)cxx_next(#plain)) plain_args; \
+	return ((void *(*) params)cxx_next(#name)) args;		\
+}
+
 #define CXX_DELETE(name, params, release)				\
 extern void name params;						\
 __export void name params						\
@@ -61,16 +78,16 @@ CXX_NEW(_ZnwmRKSt9nothrow_t, (size_t size, const void *tag), (size, tag),
 	ha_malloc(size))
 CXX_NEW(_ZnamRKSt9nothrow_t, (size_t size, const void *tag), (size, tag),
 	ha_malloc(size))
-CXX_NEW(_ZnwmSt11align_val_t, (size_t size, size_t align), (size, align),
-	ha_aligned_alloc(align, size))
-CXX_NEW(_ZnamSt11align_val_t, (size_t size, size_t align), (size, align),
-	ha_aligned_alloc(align, size))
-CXX_NEW(_ZnwmSt11align_val_tRKSt9nothrow_t,
-	(size_t size, size_t align, const void *tag), (size, align, tag),
-	ha_aligned_alloc(align, size))
-CXX_NEW(_ZnamSt11align_val_tRKSt9nothrow_t,
-	(size_t size, size_t align, const void *tag), (size, align, tag),
-	ha_aligned_alloc(align, size))
+CXX_NEW_ALIGNED(_ZnwmSt11align_val_t, (size_t size, size_t align), (size, align),
+		_Znwm, (size_t), (size))
+CXX_NEW_ALIGNED(_ZnamSt11align_val_t, (size_t size, size_t align), (size, align),
+		_Znam, (size_t), (size))
+CXX_NEW_ALIGNED(_ZnwmSt11align_val_tRKSt9nothrow_t,
+		(size_t size, size_t align, const void *tag), (size, align, tag),
+		_ZnwmRKSt9nothrow_t, (size_t, const void *), (size, tag))
+CXX_NEW_ALIGNED(_ZnamSt11align_val_tRKSt9nothrow_t,
+		(size_t size, size_t align, const void *tag), (size, align, tag),
+		_ZnamRKSt9nothrow_t, (size_t, const void *), (size, tag))
 
 CXX_DELETE(_ZdlPv, (void *p), ha_free(p))
 CXX_DELETE(_ZdaPv, (void *p), ha_free(p))

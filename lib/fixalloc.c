@@ -95,20 +95,16 @@ void *meta_alloc_states(size_t size)
 	return p;
 }
 
-static void region_donate(struct meta_region *r, void *chunk, size_t size)
+void meta_donate(void *chunk, size_t size)
 {
-	if (r->left >= size)
-		return;
+	struct meta_region *r = &meta.general;
+
+	lock_acquire(&meta.lock);
+	if (meta.states.left < r->left)
+		r = &meta.states;
 	r->chunk = chunk;
 	r->left = size;
 	r->total += size;
-}
-
-void meta_donate(void *general, void *states, size_t size)
-{
-	lock_acquire(&meta.lock);
-	region_donate(&meta.general, general, size);
-	region_donate(&meta.states, states, size);
 	lock_release(&meta.lock);
 }
 

@@ -33,9 +33,9 @@ void *meta_alloc(size_t size);
 void *meta_alloc_states(size_t size);
 /*
  * When the kernel has no address space left: zeroed memory of the heap's own to
- * go on with, @size bytes for each of the two, for ever.
+ * go on with, for ever.  It goes to the region that has less.
  */
-void meta_donate(void *general, void *states, size_t size);
+void meta_donate(void *chunk, size_t size);
 size_t meta_bytes(void);
 bool meta_fork_held(void);
 void meta_fork_prepare(bool nested);

@@ -29,6 +29,7 @@
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
+#include "sysmon.h"
 
 static struct lock fork_lock = LOCK_INIT(RANK_FORK);
 
@@ -59,6 +60,8 @@ static void fork_done(bool child)
 	mheap_fork_done(topo.nr_nodes);
 	mcentral_fork_done(topo.nr_nodes, child);
 	mcache_fork_done(child);
+	if (child)
+		sysmon_fork_child();
 	lock_fork_done(&fork_lock);
 }
 

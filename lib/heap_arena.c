@@ -31,6 +31,7 @@
 #include "heap_arena.h"
 #include "lock.h"
 
+#define ARENA_HEADROOM	(2UL << 20)
 #define L2_ENTRIES	(1UL << ARENA_L2_BITS)
 #define L2_BYTES	(L2_ENTRIES * sizeof(struct heap_arena *))
 /* Arenas remembered in order for walks: blocks of a page of pointers. */
@@ -52,20 +53,20 @@ static struct {
 	struct heap_arena ***walk;	/* (a) blocks of WALK_BLOCK */
 } arenas = { .lock = LOCK_INIT(RANK_ARENA), .hint = VM_ARENA_HINT };
 
+/* May fail half-way and be called again: what there is already stays. */
 int heap_arena_init(void)
 {
-	arenas.walk = vm_map_meta_sparse(align_up(WALK_BLOCKS * sizeof(void *),
-						  vm_page_size));
+	if (!arenas.walk)
+		arenas.walk = vm_map_meta_sparse(align_up(WALK_BLOCKS * sizeof(void *),
+							  vm_page_size));
+#if ARENA_L1_BITS == 0
+	if (arenas.walk && !arena_index)
+		arena_index = vm_map_meta_sparse(L2_BYTES);
+	if (!arena_index)
+		return -ENOMEM;
+#endif
 	if (!arenas.walk)
 		return -ENOMEM;
-#if ARENA_L1_BITS == 0
-	arena_index = vm_map_meta_sparse(L2_BYTES);
-	if (!arena_index) {
-		vm_release(arenas.walk, align_up(WALK_BLOCKS * sizeof(void *),
-						 vm_page_size), 0, VM_META);
-		return -ENOMEM;
-	}
-#endif
 	arena_limit = NR_ARENAS;
 	return 0;
 }
@@ -154,50 +155,52 @@ static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
 	return 0;
 }
 
-static uintptr_t arena_reserve_space(size_t *size)
+/* Is there room for the metadata that the first use of an arena asks for? */
+static bool arena_headroom(void)
 {
-	uintptr_t p;
+	void *p = vm_map_meta(ARENA_HEADROOM);
 
-	p = (uintptr_t)vm_reserve(arenas.hint, *size, ARENA_SIZE);
-	/* Little address space (RLIMIT_AS): take what there is, at the hint. */
-	if (!p && *size == ARENA_SIZE) {
-		size_t less;
+	if (p)
+		vm_release(p, ARENA_HEADROOM, ARENA_HEADROOM, VM_META);
+	return p != NULL;
+}
 
-		for (less = ARENA_SIZE / 2; less >= CHUNK_SIZE; less /= 2) {
-			p = (uintptr_t)vm_reserve(arenas.hint, less, ARENA_SIZE);
-			if (p) {
-				*size = less;
-				break;
-			}
-		}
-	}
+static uintptr_t arena_try_reserve(size_t size, unsigned int nid)
+{
+	uintptr_t p = (uintptr_t)vm_reserve(arenas.hint, size, ARENA_SIZE);
+	uintptr_t base;
+
+	if (!p)
+		return 0;
 	/* Addresses beyond the index (an odd kernel) are of no use. */
-	if (p && (p + *size - 1) >> VM_ADDR_BITS) {
-		vm_release((void *)p, *size, 0, VM_HEAP);
-		p = 0;
-	}
+	if ((p + size - 1) >> VM_ADDR_BITS || !arena_headroom())
+		goto out_release;
+	for (base = p; base < p + size; base += ARENA_SIZE)
+		if (heap_arena_add(base, min_size(size, ARENA_SIZE), nid))
+			goto out_release;
 	return p;
+
+out_release:
+	vm_release((void *)p, size, 0, VM_HEAP);
+	return 0;
 }
 
 uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind)
 {
-	uintptr_t p, base;
+	uintptr_t p;
 
 	lock_acquire(&arenas.lock);
-	p = arena_reserve_space(size);
-	if (!p)
-		goto out;
-	for (base = p; base < p + *size; base += ARENA_SIZE) {
-		if (heap_arena_add(base, min_size(*size, ARENA_SIZE), nid)) {
-			vm_release((void *)p, *size, 0, VM_HEAP);
-			p = 0;
-			goto out;
-		}
+	p = arena_try_reserve(*size, nid);
+	/* Little address space (RLIMIT_AS): take less than it all, at the hint. */
+	while (!p && *size <= ARENA_SIZE && *size > CHUNK_SIZE) {
+		*size /= 2;
+		p = arena_try_reserve(*size, nid);
 	}
-	/* Behind a short arena the rest of its 64 MiB stays unused. */
-	arenas.hint = align_up(p + *size, ARENA_SIZE);
-	vm_bind((void *)p, *size, nid, bind);
-out:
+	if (p) {
+		/* Behind a short arena the rest of its 64 MiB stays unused. */
+		arenas.hint = align_up(p + *size, ARENA_SIZE);
+		vm_bind((void *)p, *size, nid, bind);
+	}
 	lock_release(&arenas.lock);
 	return p;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <asm/cpu.h>
@@ -17,6 +18,7 @@
 #include "lock.h"
 
 #define LOCK_SPINS	64
+#define SLEEP_NS	5000000
 /* Before a lock that may wait for us is given up, in a handler that forks. */
 #define FORK_SPINS	1000
 
@@ -44,6 +46,11 @@ void lock_init(struct lock *l, enum lock_rank rank)
 
 void lock_acquire_slow(struct lock *l)
 {
+	/*
+	 * Never without a timeout: a thread that is woken may first run a signal
+	 * handler that waits for another sleeper, and one wake-up is all there was.
+	 */
+	const struct timespec timeout = { .tv_nsec = SLEEP_NS };
 	uint32_t self = lock_self() << 1, word;
 	int saved = errno;
 
@@ -63,7 +70,7 @@ void lock_acquire_slow(struct lock *l)
 		}
 		if (!(word & 1) && !try_cmpxchg_acquire(&l->word, word, word | 1))
 			continue;
-		syscall(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, word | 1, NULL,
+		syscall(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, word | 1, &timeout,
 			NULL, 0);
 	}
 	errno = saved;

@@ -28,6 +28,7 @@
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
+#include "sysmon.h"
 
 static struct lock init_lock = LOCK_INIT(RANK_INIT);
 static bool initialised;		/* (a) */
@@ -45,6 +46,7 @@ static uint32_t route_magic[NR_ROUTES];	/* (c) */
  */
 static bool heap_init(void)
 {
+	int saved = errno;
 	bool ok = true;
 
 	lock_acquire(&init_lock);
@@ -66,8 +68,7 @@ static bool heap_init(void)
 		}
 	}
 	lock_release(&init_lock);
-	if (!ok)
-		errno = ENOMEM;
+	errno = ok ? saved : ENOMEM;
 	return ok;
 }
 
@@ -83,6 +84,7 @@ __attribute__((constructor)) static void heap_constructor(void)
 		return;
 	topo_init_late();
 	fork_init();
+	sysmon_init();
 }
 
 /*
@@ -407,21 +409,4 @@ void *heap_alloc_aligned(size_t align, size_t size)
 		return NULL;
 	}
 	return alloc_large(size, max_size(align >> HA_PAGE_SHIFT, 1), false);
-}
-
-/*
- * Giving memory back.
- */
-size_t heap_release(void)
-{
-	size_t bytes = 0;
-
-	if (!heap_ready())
-		return 0;
-	mcache_drain_all();
-	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
-		mheap_flush_caches(n);
-		bytes += mheap_release(n, SIZE_MAX);
-	}
-	return bytes;
 }

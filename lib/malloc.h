@@ -26,6 +26,5 @@
 void *heap_alloc_aligned(size_t align, size_t size);
 /* Initialise if the first call has not; false with ENOMEM: cannot. */
 bool heap_ready(void);
-size_t heap_release(void);
 
 #endif /* _LIB_MALLOC_H */

@@ -84,6 +84,7 @@ static uint32_t next_locked;		/* (a) hands slots to threads in turn */
 static struct lock create_lock = LOCK_INIT(RANK_MCACHE);
 static struct mag_hdr *slot_hdrs[MAX_CIDS];	/* (l create_lock) what refs[id] has */
 static uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
+static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
 static unsigned int nr_ids;			/* (c) ids the kernel may give */
 static bool rseq_usable;			/* (c) */
 static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
@@ -421,21 +422,93 @@ static bool fence_sections(void)
 	return ok;
 }
 
-static void drain_rseq_slots(void)
+/* What a slot looks like from outside: the same twice means that it rests. */
+static uint32_t hdrs_look(const struct mag_hdr *hdrs)
 {
+	uint32_t sum = 1;
+
+	for (unsigned int i = 0; i < topo.nr_nodes * ROUTE_CLASSES; i++)
+		sum = sum * 31 + READ_ONCE(hdrs[i].top);
+	return sum;
+}
+
+/* Look again at slot @i; true when it rests. */
+static bool look_again(unsigned int i, const struct mag_hdr *hdrs)
+{
+	uint32_t look = hdrs_look(hdrs);
+	bool rests = slot_look[i] == look;
+
+	slot_look[i] = look;
+	return rests;
+}
+
+static bool hdrs_empty(const struct mag_hdr *hdrs)
+{
+	for (unsigned int i = 0; i < topo.nr_nodes * ROUTE_CLASSES; i++)
+		if (READ_ONCE(hdrs[i].top) != hdrs[i].base)
+			return false;
+	return true;
+}
+
+static bool drain_wanted(unsigned int i, bool idle_only, bool *all_done)
+{
+	bool wanted;
+
+	if (!slot_hdrs[i])
+		return false;
+	wanted = !idle_only || look_again(i, slot_hdrs[i]);
+	*all_done &= wanted;
+	return wanted && !hdrs_empty(slot_hdrs[i]);
+}
+
+/* True when no slot is busy. */
+static bool drain_rseq_slots(bool idle_only)
+{
+	uint64_t chosen[MAX_CIDS / 64] = { 0 };
+	bool all_done = true, any = false;
+
 	lock_acquire(&create_lock);
-	for (unsigned int i = 0; i < nr_ids; i++)
-		if (slot_hdrs[i])
-			slot_detach(&mcache_refs[i]);
+	for (unsigned int i = 0; i < nr_ids; i++) {
+		if (!drain_wanted(i, idle_only, &all_done))
+			continue;
+		bitmap_set(chosen, i);
+		slot_detach(&mcache_refs[i]);
+		any = true;
+	}
 	/* From here on no section is inside the magazines (invariant 1). */
-	if (fence_sections())
+	if (any && fence_sections())
 		for (unsigned int i = 0; i < nr_ids; i++)
-			if (slot_hdrs[i])
+			if (bitmap_test(chosen, i))
 				drain_hdrs(slot_hdrs[i]);
-	for (unsigned int i = 0; i < nr_ids; i++)
-		if (slot_hdrs[i])
-			slot_attach(&mcache_refs[i], slot_hdrs[i], slot_nid[i]);
+	for (unsigned int i = 0; i < nr_ids && any; i++) {
+		if (!bitmap_test(chosen, i))
+			continue;
+		slot_attach(&mcache_refs[i], slot_hdrs[i], slot_nid[i]);
+		slot_look[i] = hdrs_look(slot_hdrs[i]);
+	}
 	lock_release(&create_lock);
+	return all_done;
+}
+
+static bool drain_locked_slots(bool idle_only)
+{
+	bool all_done = true;
+
+	for (unsigned int i = 0; i < NR_LOCKED; i++) {
+		struct locked_slot *ls = &locked_slots[i];
+
+		if (!READ_ONCE(ls->ref.hdrs))
+			continue;
+		lock_acquire(&ls->lock);
+		if (!idle_only || look_again(MAX_CIDS + i, ls->ref.hdrs)) {
+			drain_hdrs(ls->ref.hdrs);
+			slot_look[MAX_CIDS + i] = hdrs_look(ls->ref.hdrs);
+		} else {
+			all_done = false;
+		}
+		lock_release(&ls->lock);
+	}
+	return all_done;
 }
 
 /* A child inherits every slot and runs on one: the rest is taken into reach. */
@@ -443,10 +516,11 @@ static void drain_after_fork(unsigned int slot)
 {
 	for (unsigned int i = 0; i < nr_ids; i++) {
 		if (i != slot && slot_hdrs[i]) {
-			drain_rseq_slots();
-			return;
+			drain_rseq_slots(false);
+			break;
 		}
 	}
+	drain_locked_slots(false);
 }
 
 /* First call of a thread, or on a slot: true when there is something to retry. */
@@ -532,19 +606,23 @@ void mcache_free_slow(size_t route, struct mag_slot slot)
 void mcache_drain_all(void)
 {
 	if (rseq_usable)
-		drain_rseq_slots();
-	for (unsigned int i = 0; i < NR_LOCKED; i++) {
-		struct locked_slot *ls = &locked_slots[i];
-
-		if (!ls->ref.hdrs)
-			continue;
-		lock_acquire(&ls->lock);
-		drain_hdrs(ls->ref.hdrs);
-		lock_release(&ls->lock);
-	}
+		drain_rseq_slots(false);
+	drain_locked_slots(false);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
 			mcentral_drain(nid, sc);
+}
+
+bool mcache_drain_idle(void)
+{
+	bool rseq_done = !rseq_usable || drain_rseq_slots(true);
+
+	return drain_locked_slots(true) && rseq_done;
+}
+
+bool mcache_in_vfork(void)
+{
+	return thread_mode == THREAD_RSEQ && !mcache_rs;
 }
 
 static size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)

@@ -58,6 +58,14 @@ unsigned int mcache_nid(void);
  */
 void mcache_drain_all(void);
 
+/*
+ * The same for slots on which nothing has happened since the last call: true when
+ * every slot is idle and empty.
+ */
+bool mcache_drain_idle(void);
+/* A vfork child runs on its parent's memory: no place to start a thread. */
+bool mcache_in_vfork(void);
+
 /* Objects now in magazines and depots, of class @sc, all nodes; a moment's view. */
 size_t mcache_nr_cached(unsigned int sc);
 bool mcache_uses_rseq(void);

@@ -48,6 +48,13 @@ void mcentral_init(unsigned int nr_nodes)
 	}
 }
 
+/* Kernel pages of @s that were given back come back with its next object. */
+static void forget_dropped(struct mcentral *mc, struct mspan *s)
+{
+	mc->dropped -= popcount64(s->dropped) * vm_page_size;
+	s->dropped = 0;
+}
+
 /* Objects of the spans at hand; under the lock. */
 static unsigned int mcentral_take(struct mcentral *mc, struct mag_slot *slots,
 				  unsigned int n)
@@ -57,6 +64,7 @@ static unsigned int mcentral_take(struct mcentral *mc, struct mag_slot *slots,
 
 	lock_assert_held(&mc->lock);
 	while (got < n && (s = span_set_pick(&mc->partial))) {
+		forget_dropped(mc, s);
 		got += mspan_alloc(s, slots + got, n - got);
 		if (mspan_full(s))
 			span_set_del(&mc->partial, s);
@@ -130,6 +138,7 @@ static struct mspan *mcentral_put(struct mcentral *mc, struct mspan *s,
 	if (was_full)
 		span_set_add(&mc->partial, s);
 	if (s->nr_alloc == 0) {
+		forget_dropped(mc, s);
 		span_set_del(&mc->partial, s);
 		return s;
 	}
@@ -158,6 +167,48 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 	lock_release(&mc->lock);
 	while (nr_empty)
 		mheap_free_span(empty[--nr_empty]);
+}
+
+/* Under the lock: nobody can take an object of the pages meanwhile. */
+static size_t scavenge_span(struct mspan *s)
+{
+	size_t bytes = 0, size;
+	uintptr_t addr;
+
+	while ((addr = mspan_drop(s, ctz64(vm_page_size), &size)))
+		if (vm_return((void *)addr, size) == 0)
+			bytes += size;
+	return bytes;
+}
+
+bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint32_t round,
+		       unsigned int nr_spans, size_t *bytes)
+{
+	struct mcentral *mc = &mcentrals[nid][sc];
+	unsigned int left = nr_spans;
+	size_t got;
+
+	lock_acquire(&mc->lock);
+	for (unsigned int i = 0; i < SPAN_SET_LISTS && left; i++) {
+		struct list_head *head = &mc->partial.lists[i];
+
+		/* Visited ones go to the end: one that has been says all have. */
+		while (left && !list_empty(head)) {
+			struct mspan *s = list_entry(head->next, struct mspan, link);
+
+			if (s->round == round)
+				break;
+			s->round = round;
+			list_del(&s->link);
+			list_add_tail(&s->link, head);
+			got = scavenge_span(s);
+			mc->dropped += got;
+			*bytes += got;
+			left--;
+		}
+	}
+	lock_release(&mc->lock);
+	return left == 0;
 }
 
 void mcentral_drain(unsigned int nid, unsigned int sc)

@@ -20,6 +20,7 @@ struct mcentral {
 	uint64_t nr_refills;		/* (a) times */
 	uint64_t nr_flushes;		/* (a) batches that came back */
 	int64_t nr_out;			/* (l) objects out of the spans: live or cached */
+	size_t dropped;			/* (l) bytes given back inside the spans */
 } __aligned(DESTRUCTIVE_BYTES);
 
 extern struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
@@ -37,6 +38,13 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 /* Take @n objects of one route back into their spans.  Holds no lock. */
 void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n);
+/*
+ * Give whole free kernel pages inside partly used spans back to the kernel, in
+ * spans not visited in @round yet, at most @nr_spans of them.  *bytes: what went
+ * back.  False when there was nothing left to visit.
+ */
+bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint32_t round,
+		       unsigned int nr_spans, size_t *bytes);
 /* Empty the depot of one class into its spans. */
 void mcentral_drain(unsigned int nid, unsigned int sc);
 

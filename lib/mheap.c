@@ -19,7 +19,8 @@
  *     page words before the span is returned to the caller.
  *  2. Page words of free pages are 0.
  *  3. [grow_base, grow_end) is reserved address space inside this node's arenas,
- *     right behind what page_alloc was last given.
+ *     right behind what page_alloc was last given; a part of it may be prepared
+ *     already, when page_alloc could not take it for want of metadata.
  *  4. Descriptors are recycled, never unmapped.
  *
  * Locks: heap_cache.lock is only tried (except for fork and flush), and mheap.lock
@@ -35,12 +36,14 @@
 #define GROW_STEP	CHUNK_SIZE
 /* Descriptors moved to a heap cache at once. */
 #define SPAN_STASH	8
-/* Pages that go to each kind of metadata when there is no other memory. */
-#define META_DONATION	2
 /* What one call gives back to the kernel between two looks at the lock. */
 #define RELEASE_MAX	(1024UL << 10)
 
+/* Free memory below which nobody is told, bytes. */
+#define NOTIFY_FREE	(4UL << 20)
+
 struct mheap mheaps[MAX_NODES];
+void (*mheap_notify)(void);
 
 static void *mheap_meta(void *arg, size_t size)
 {
@@ -52,10 +55,15 @@ int mheap_init(unsigned int nr_nodes)
 	for (unsigned int nid = 0; nid < nr_nodes; nid++) {
 		struct mheap *h = &mheaps[nid];
 
+		/* done by a first try that failed later on */
+		if (h->pages.root)
+			continue;
 		lock_init(&h->lock, RANK_MHEAP);
 		h->nid = nid;
-		if (page_alloc_init(&h->pages, mheap_meta, NULL))
+		if (page_alloc_init(&h->pages, mheap_meta, NULL)) {
+			h->pages.root = NULL;
 			return -ENOMEM;
+		}
 		for (unsigned int sc = 0; sc < NR_SIZE_CLASSES; sc++)
 			fixalloc_init(&h->spans[sc], mspan_bytes(class_nelems(sc)));
 		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
@@ -73,15 +81,19 @@ static void mheap_advise(uintptr_t base, size_t size)
 	vm_advise_huge((void *)base, size, conf.thp == THP_ALWAYS);
 }
 
-/* Prepare [base, base + size) and give it to page_alloc. */
-static int mheap_prepare(struct mheap *h, uintptr_t base, size_t size)
+/* Prepare the next @size bytes of the growth area and give them to page_alloc. */
+static int mheap_take(struct mheap *h, size_t size)
 {
-	if (vm_prepare((void *)base, size))
-		return -ENOMEM;
-	if (page_alloc_grow(&h->pages, base, size)) {
-		/* Stays prepared and unused: rare, and no memory is behind it. */
-		return -ENOMEM;
+	uintptr_t end = h->grow_base + size;
+
+	if (end > h->ready_end) {
+		if (vm_prepare((void *)h->ready_end, end - h->ready_end))
+			return -ENOMEM;
+		h->ready_end = end;
 	}
+	if (page_alloc_grow(&h->pages, h->grow_base, size))
+		return -ENOMEM;
+	h->grow_base = end;
 	return 0;
 }
 
@@ -99,24 +111,18 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 		if (!base)
 			return -ENOMEM;
 		mheap_advise(base, size);
-		if (base == h->grow_end && h->grow_end) {
-			h->grow_end += size;
-		} else {
+		if (base != h->grow_end || !h->grow_end) {
 			/* The old tail is still good for smaller runs. */
 			if (h->grow_end > h->grow_base)
-				mheap_prepare(h, h->grow_base,
-					      h->grow_end - h->grow_base);
+				mheap_take(h, h->grow_end - h->grow_base);
 			h->grow_base = base;
-			h->grow_end = base + size;
+			h->ready_end = base;
 		}
+		h->grow_end = base + size;
 	}
 	if (h->grow_end - h->grow_base < need)
 		return -ENOMEM;
-	base = h->grow_base;
-	if (mheap_prepare(h, base, need))
-		return -ENOMEM;
-	h->grow_base = base + need;
-	return 0;
+	return mheap_take(h, need);
 }
 
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
@@ -158,16 +164,20 @@ static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 	uintptr_t base;
 	size_t nr_scav;
 
-	if (likely(s))
-		return s;
-	/* No address space for metadata, yet free pages: some become metadata. */
-	base = page_alloc_alloc(&h->pages, 2 * META_DONATION, 1, &nr_scav);
-	if (!base)
-		return NULL;
-	memset((void *)base, 0, 2 * META_DONATION * HA_PAGE_SIZE);
-	meta_donate((void *)base, (void *)(base + META_DONATION * HA_PAGE_SIZE),
-		    META_DONATION * HA_PAGE_SIZE);
-	return mheap_try_get(h, sc);
+	/*
+	 * No address space for metadata, yet free pages: one becomes descriptors,
+	 * another states, as either is short.
+	 */
+	for (int i = 0; unlikely(!s) && i < 2; i++) {
+		base = page_alloc_alloc(&h->pages, 1, 1, &nr_scav);
+		if (!base)
+			return NULL;
+		memset((void *)base, 0, HA_PAGE_SIZE);
+		meta_donate((void *)base, HA_PAGE_SIZE);
+		h->nr_donated++;
+		s = mheap_try_get(h, sc);
+	}
+	return s;
 }
 
 static void mheap_span_put(struct mheap *h, struct mspan *s)
@@ -297,7 +307,7 @@ void mheap_free_span(struct mspan *s)
 {
 	struct mheap *h = &mheaps[s->nid];
 	uintptr_t base = s->start;
-	size_t nr_pages = s->nr_pages;
+	size_t nr_pages = s->nr_pages, resident;
 
 	heap_arena_clear_span(base, nr_pages, s->sc);
 	if (!s->sc)
@@ -308,7 +318,10 @@ void mheap_free_span(struct mspan *s)
 	lock_acquire(&h->lock);
 	mheap_span_put(h, s);
 	page_alloc_free(&h->pages, base, nr_pages, false);
+	resident = h->pages.nr_free - h->pages.nr_scav;
 	lock_release(&h->lock);
+	if (resident > NOTIFY_FREE >> HA_PAGE_SHIFT && mheap_notify)
+		mheap_notify();
 }
 
 bool mheap_resize_large(struct mspan *s, size_t nr_pages)
@@ -385,6 +398,7 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 	st->pages = h->pages.nr_pages;
 	st->free = h->pages.nr_free;
 	st->returned = h->pages.nr_scav;
+	st->donated = h->nr_donated;
 	lock_release(&h->lock);
 	/* Windows count as in use there; they are free to everyone else. */
 	for (unsigned int i = 0; i < NR_HEAP_CACHES; i++) {

@@ -27,8 +27,10 @@ struct mheap {
 	struct lock lock;
 	unsigned int nid;				/* (c) */
 	struct page_alloc pages;			/* (l) */
-	uintptr_t grow_base;				/* (l) reserved, not prepared: */
-	uintptr_t grow_end;				/*     [grow_base, grow_end) */
+	uintptr_t grow_base;				/* (l) reserved for this node and not */
+	uintptr_t grow_end;				/*     in pages yet: [base, end), of */
+	uintptr_t ready_end;				/*     which [base, ready) is prepared */
+	size_t nr_donated;				/* (l) pages that became metadata */
 	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by class */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
@@ -38,6 +40,12 @@ struct mheap {
 } __aligned(DESTRUCTIVE_BYTES);
 
 extern struct mheap mheaps[MAX_NODES];
+
+/*
+ * Called without a lock when there is enough free memory in the heap that giving
+ * some back is worth a thread; set once, before the first free.
+ */
+extern void (*mheap_notify)(void);
 
 /* 0 or -ENOMEM; @nr_nodes heaps, before any other call. */
 int mheap_init(unsigned int nr_nodes);
@@ -71,6 +79,7 @@ struct mheap_stat {
 	size_t pages;			/* prepared */
 	size_t free;			/* of these, free */
 	size_t returned;		/* of the free ones, given back */
+	size_t donated;			/* of those in use, metadata */
 	size_t spans;
 	size_t large_bytes;
 	size_t nr_large;

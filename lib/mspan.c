@@ -75,6 +75,40 @@ bool mspan_free(struct mspan *s, unsigned int idx)
 	return true;
 }
 
+/* Is no object that touches [from, to) of the span out of it? */
+static bool mspan_range_free(const struct mspan *s, size_t from, size_t to)
+{
+	unsigned int last = (to - 1) / s->size;
+
+	for (unsigned int i = from / s->size; i <= last && i < s->nelems; i++)
+		if (bitmap_test(s->bits, i))
+			return false;
+	return true;
+}
+
+uintptr_t mspan_drop(struct mspan *s, unsigned int page_shift, size_t *size)
+{
+	unsigned int nr = mspan_size(s) >> page_shift, i, end;
+
+	/* Kernel pages larger than ours: a span is no whole number of them. */
+	if (!is_aligned(s->start, 1UL << page_shift))
+		return 0;
+	for (i = 0; i < nr && i < 32; i++)
+		if (!(s->dropped >> i & 1) &&
+		    mspan_range_free(s, (size_t)i << page_shift,
+				     (size_t)(i + 1) << page_shift))
+			break;
+	for (end = i; end < nr && end < 32; end++) {
+		if (s->dropped >> end & 1 ||
+		    !mspan_range_free(s, (size_t)end << page_shift,
+				      (size_t)(end + 1) << page_shift))
+			break;
+		s->dropped |= 1U << end;
+	}
+	*size = (size_t)(end - i) << page_shift;
+	return *size ? s->start + ((size_t)i << page_shift) : 0;
+}
+
 bool mspan_validate(struct mspan *s)
 {
 	unsigned int count = 0;

@@ -57,7 +57,13 @@ struct mspan {
 	uint8_t set_idx;		/* (l) which list of the set it is on */
 	uint16_t hint;			/* (l) no free bit in words below it */
 	uint16_t seq;			/* (a) counts the lives of this descriptor */
-	size_t user_size;		/* (a) large: bytes asked for */
+	union {
+		size_t user_size;	/* (a) large: bytes asked for */
+		struct {		/* (l) small: */
+			uint32_t dropped;	/* kernel pages given back, see mspan_drop() */
+			uint32_t round;		/* of the scavenger's last visit */
+		};
+	};
 	uint64_t bits[];		/* (l) */
 };
 
@@ -114,6 +120,15 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n);
 /* Give one back; false when its bit was clear already (a double free). */
 bool mspan_free(struct mspan *s, unsigned int idx);
+
+/*
+ * The next run of whole kernel pages (1 << @page_shift bytes) of a small span that
+ * no object out of the span touches and that has not been given back yet: its
+ * address, *size in bytes, and it is marked as given back.  0 when there is none.
+ * Who allocates from the span clears s->dropped before.  Caller: the mcentral
+ * lock, held until the memory is gone.
+ */
+uintptr_t mspan_drop(struct mspan *s, unsigned int page_shift, size_t *size);
 
 static inline bool mspan_full(const struct mspan *s)
 {

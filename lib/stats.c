@@ -45,7 +45,9 @@ static void stats_node(unsigned int nid, struct ha_stats *st)
 	st->mapped += hs.pages << HA_PAGE_SHIFT;
 	st->free += hs.free << HA_PAGE_SHIFT;
 	st->returned += hs.returned << HA_PAGE_SHIFT;
-	st->in_use += (hs.pages - hs.free) << HA_PAGE_SHIFT;
+	/* pages that became metadata are counted there */
+	st->mapped -= hs.donated << HA_PAGE_SHIFT;
+	st->in_use += (hs.pages - hs.free - hs.donated) << HA_PAGE_SHIFT;
 	st->live += hs.large_bytes;
 	st->nr_spans += hs.spans;
 	st->nr_large += hs.nr_large;

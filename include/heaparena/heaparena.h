@@ -174,6 +174,20 @@ size_t ha_good_size(size_t size);
 size_t ha_release(void);
 
 /**
+ * ha_background_work - do one step of what the background thread does
+ *
+ * For programs that forbid the thread (option background:off): call it every
+ * 100 ms or so, from any one thread, whether or not the heap is used.  A step
+ * takes about a millisecond at most, and returns at once while another thread is
+ * in one.
+ *
+ * Context: not from a signal handler.
+ * Return: 1 when there may be more to do, 0 when there is nothing until the heap
+ * is used again.
+ */
+int ha_background_work(void);
+
+/**
  * ha_malloc_trim - ha_release() under its traditional name
  * @pad: ignored
  *

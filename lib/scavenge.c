@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Giving memory back: the policy.
+ *
+ *	free pages        those above a goal, highest address first, while
+ *	                  allocation goes lowest first
+ *	idle caches       magazines of slots, and depots of classes, that have
+ *	                  rested for a while go back to their spans
+ *	partly used spans kernel pages inside that hold no object, of classes that
+ *	                  have rested for a while
+ *
+ * The goal, a node: the memory in use, as a peak that decays (PEAK_SHIFT), plus a
+ * sixteenth unless the whole process rests.  A load that swings faster than the peak decays keeps its pages; one that
+ * has gone down for good gives them up within seconds.  After Go's heap goal
+ * (src/runtime/mgcscavenge.go), with time in place of collections.
+ *
+ * Invariants:
+ *  1. Memory is dropped only while it cannot be allocated: free pages are marked
+ *     in use meanwhile (mheap_release), objects of a span need its mcentral lock.
+ *  2. A class that is visited in a round is not visited again before it has been
+ *     used and has rested again.
+ *
+ * One caller at a time (sysmon's thread, or ha_background_work()); no lock is held
+ * on entry.
+ */
+#include <time.h>
+
+#include "mcache.h"
+#include "mcentral.h"
+#include "mheap.h"
+#include "numa.h"
+#include "scavenge.h"
+
+/* The goal's peak loses 1/16 of its height over what is used each TICK_MS. */
+#define TICK_MS		100
+#define PEAK_SHIFT	4
+#define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
+/* Caches and classes are looked at this often. */
+#define REST_MS		1000
+/* One madvise run, and spans visited under one hold of their lock. */
+#define RELEASE_STEP	(1UL << 20)
+#define SPAN_STEP	16
+/* Less than this above the goal is left alone. */
+#define RELEASE_MIN	(256UL << 10)
+
+struct class_rest {
+	uint64_t activity;	/* refills and flushes when last looked at */
+	uint32_t round;		/* marks the spans visited since it was last used */
+	bool rested;		/* the same as the time before */
+	bool done;		/* all its spans visited since */
+};
+
+static struct {
+	size_t peak[MAX_NODES];		/* pages */
+	uint64_t tick_at, rest_at;	/* ms, when each was last done */
+	uint32_t last_round;		/* (a) never 0, which is a new span's */
+	bool slots_done;
+	bool resting;			/* every class is */
+	struct class_rest rest[MAX_NODES][NR_SIZE_CLASSES];
+} sc;
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static uint32_t next_round(void)
+{
+	uint32_t round;
+
+	do {
+		round = __atomic_add_fetch(&sc.last_round, 1, __ATOMIC_RELAXED);
+	} while (!round);
+	return round;
+}
+
+/* Pages in use, less what was dropped inside them. */
+static size_t pages_used(unsigned int nid, const struct mheap_stat *st)
+{
+	size_t dropped = 0;
+
+	for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
+		dropped += READ_ONCE(mcentrals[nid][c].dropped);
+	return st->pages - st->free - (dropped >> HA_PAGE_SHIFT);
+}
+
+/* Bytes of free resident memory above the node's goal. */
+static size_t above_goal(unsigned int nid, bool decay)
+{
+	struct mheap_stat st;
+	size_t used, resident, goal;
+
+	mheap_stat(nid, &st);
+	used = pages_used(nid, &st);
+	resident = used + st.free - st.returned;
+	if (sc.peak[nid] <= used)
+		sc.peak[nid] = used;
+	else if (decay)
+		sc.peak[nid] -= ((sc.peak[nid] - used) >> PEAK_SHIFT) + 1;
+	goal = sc.peak[nid] + (sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT);
+	return resident > goal ? (resident - goal) << HA_PAGE_SHIFT : 0;
+}
+
+static uint64_t class_activity(const struct mcentral *mc)
+{
+	return atomic_load_relaxed(&mc->nr_refills) +
+	       atomic_load_relaxed(&mc->nr_flushes);
+}
+
+/* Has the class rested since the last look?  Its depot goes home if so. */
+static bool look_at_class(unsigned int nid, unsigned int c)
+{
+	struct class_rest *r = &sc.rest[nid][c];
+	struct mcentral *mc = &mcentrals[nid][c];
+	bool same = r->activity == class_activity(mc);
+
+	if (!same) {
+		r->done = false;
+		r->round = next_round();
+	}
+	r->rested = same;
+	if (same && !r->done)
+		mcentral_drain(nid, c);
+	r->activity = class_activity(mc);
+	return same;
+}
+
+/* Visit spans of rested classes until the budget is spent; true when none left. */
+static bool scavenge_spans(uint64_t end_ns)
+{
+	bool all_done = true;
+	size_t bytes = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++) {
+			struct class_rest *r = &sc.rest[n][c];
+
+			while (r->rested && !r->done && cpu_ns() < end_ns)
+				r->done = !mcentral_scavenge(n, c, r->round, SPAN_STEP,
+							     &bytes);
+			all_done &= r->done || !mcentrals[n][c].nr_refills;
+		}
+	}
+	return all_done;
+}
+
+static bool scavenge_pages(uint64_t end_ns, bool decay)
+{
+	bool all_done = true;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		size_t left = above_goal(n, decay);
+
+		while (left > RELEASE_MIN && cpu_ns() < end_ns) {
+			size_t done = mheap_release(n, min_size(left, RELEASE_STEP));
+
+			if (!done)
+				break;
+			left -= min_size(done, left);
+		}
+		all_done &= left <= RELEASE_MIN;
+	}
+	return all_done;
+}
+
+/* The peaks have come down to what is used: time alone changes nothing more. */
+static bool peaks_settled(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		struct mheap_stat st;
+
+		mheap_stat(n, &st);
+		if (sc.peak[n] > pages_used(n, &st) + (RELEASE_MIN >> HA_PAGE_SHIFT))
+			return false;
+	}
+	return true;
+}
+
+bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
+{
+	uint64_t end_ns = cpu_ns() + budget_ns;
+	bool decay = now_ms - sc.tick_at >= TICK_MS, done;
+
+	if (decay)
+		sc.tick_at = now_ms;
+	if (now_ms - sc.rest_at >= REST_MS) {
+		sc.rest_at = now_ms;
+		sc.slots_done = mcache_drain_idle();
+		sc.resting = true;
+		for (unsigned int n = 0; n < topo.nr_nodes; n++)
+			for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
+				sc.resting &= look_at_class(n, c);
+		for (unsigned int n = 0; n < topo.nr_nodes && sc.resting; n++)
+			mheap_flush_caches(n);
+	}
+	done = scavenge_pages(end_ns, decay);
+	return scavenge_spans(end_ns) && done && sc.slots_done && peaks_settled();
+}
+
+size_t scavenge_all(void)
+{
+	size_t bytes = 0;
+
+	mcache_drain_all();
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		/* a round of its own, so that no span counts as visited */
+		uint32_t round = next_round();
+
+		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
+			while (mcentral_scavenge(n, c, round, SPAN_STEP, &bytes))
+				;
+		mheap_flush_caches(n);
+		bytes += mheap_release(n, SIZE_MAX);
+	}
+	return bytes;
+}
+
+void scavenge_fork_child(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		sc.peak[n] = 0;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which free memory goes back to the kernel, and when.  See lib/scavenge.c; who
+ * calls it is sysmon.
+ */
+#ifndef _LIB_SCAVENGE_H
+#define _LIB_SCAVENGE_H
+
+#include <util/compiler.h>
+
+/*
+ * One step of all duties, at most about @budget_ns of this thread's CPU time;
+ * @now_ms any steady clock.  True when nothing is left to do until the heap is
+ * used again.  One caller at a time.
+ */
+bool scavenge_step(uint64_t now_ms, uint64_t budget_ns);
+/* Everything at once, whatever it costs; bytes given back. */
+size_t scavenge_all(void);
+/* In the child of a fork: the heap's past is the parent's. */
+void scavenge_fork_child(void);
+
+#endif /* _LIB_SCAVENGE_H */
