@@ -3,7 +3,8 @@
  * The walk goes from the page words outwards: each page of each arena belongs to
  * one span, to a window, or is free, and each of them is counted once:
  *
- *	pages of spans + pages in windows + free in page_alloc = grown pages
+ *	pages of spans + pages in windows + free in page_alloc
+ *	               + pages that became metadata            = grown pages
  *	objects out of spans, by class and node                = mcentral.nr_out
  *	spans with room, by class and node                     = mcentral.partial
  *
@@ -36,8 +37,6 @@ const struct heap_mode heap_modes[NR_HEAP_MODES] = {
 	{ .name = "locked nodes", .locked = true, .fake = 3 },
 	{ .name = "unchecked", .unchecked = true },
 };
-
-bool heap_may_donate;
 
 void heap_mode_set(const struct heap_mode *mode)
 {
@@ -141,6 +140,7 @@ struct walk {
 	size_t large_bytes[MAX_NODES];
 	size_t out[MAX_NODES][NR_SIZE_CLASSES];
 	size_t room[MAX_NODES][NR_SIZE_CLASSES];
+	size_t dropped[MAX_NODES][NR_SIZE_CLASSES];
 };
 
 static uint64_t word_at(uintptr_t addr)
@@ -175,6 +175,18 @@ static const char *walk_pages(struct mspan *s, uint64_t first)
 	return NULL;
 }
 
+/* An object that is out has all of its memory. */
+static bool touches_dropped(const struct mspan *s, unsigned int idx)
+{
+	size_t from = (size_t)idx * s->size / vm_page_size;
+	size_t last = ((size_t)(idx + 1) * s->size - 1) / vm_page_size;
+
+	for (; from <= last && from < 32; from++)
+		if (s->dropped >> from & 1)
+			return true;
+	return false;
+}
+
 static const char *walk_small(struct walk *w, struct mspan *s)
 {
 	unsigned int n = s->nid, sc = s->sc;
@@ -188,8 +200,12 @@ static const char *walk_small(struct walk *w, struct mspan *s)
 	w->out[n][sc] += s->nr_alloc;
 	w->room[n][sc] += !mspan_full(s);
 	w->sum->out[sc] += s->nr_alloc;
-	for (unsigned int i = 0; i < s->nelems; i++)
+	w->dropped[n][sc] += popcount64(s->dropped) * vm_page_size;
+	for (unsigned int i = 0; i < s->nelems; i++) {
 		w->sum->live[sc] += s->object_state[i] == OBJECT_LIVE;
+		if (bitmap_test(s->bits, i) && touches_dropped(s, i))
+			return "an object out on a page that was given back";
+	}
 	return NULL;
 }
 
@@ -321,6 +337,8 @@ static const char *walk_centrals(struct walk *w, unsigned int nid)
 			return "an mcentral lock that is held";
 		if (mc->nr_out != (int64_t)w->out[nid][sc])
 			return "mcentral's count of objects out";
+		if (mc->dropped != w->dropped[nid][sc])
+			return "mcentral's bytes dropped";
 		bad = walk_set(&mc->partial, nid, sc, w->room[nid][sc], &missing);
 		if (bad)
 			return bad;
@@ -342,11 +360,10 @@ static const char *walk_node(struct walk *w, unsigned int nid)
 		return "a heap's lock that is held";
 	if (!page_alloc_validate(&h->pages))
 		return "page_alloc";
-	sum = w->pages[nid] + windows + h->pages.nr_free;
+	sum = w->pages[nid] + windows + h->pages.nr_free + h->nr_donated;
 	if (sum > h->pages.nr_pages)
 		return "pages that are used and free";
-	w->sum->donated += h->pages.nr_pages - sum;
-	if (w->sum->donated % (heap_may_donate ? 4 : ~0UL) && !w->orphans)
+	if (sum < h->pages.nr_pages && !w->orphans)
 		return "pages that are neither used nor free";
 	if (h->nr_spans != w->spans[nid] && !w->orphans)
 		return "the heap's count of spans";
@@ -358,7 +375,7 @@ static const char *walk_node(struct walk *w, unsigned int nid)
 static const char *walk(struct heap_sum *sum, bool orphans)
 {
 	static struct walk w;
-	size_t pages = 0;
+	size_t bytes = 0;
 	const char *bad;
 
 	memset(&w, 0, sizeof(w));
@@ -368,9 +385,11 @@ static const char *walk(struct heap_sum *sum, bool orphans)
 	bad = walk_arenas(&w);
 	for (unsigned int n = 0; n < topo.nr_nodes && !bad; n++) {
 		bad = walk_node(&w, n);
-		pages += mheaps[n].pages.nr_pages;
+		bytes += mheaps[n].pages.nr_pages << HA_PAGE_SHIFT;
+		/* prepared, but page_alloc had no metadata for it yet */
+		bytes += mheaps[n].ready_end - mheaps[n].grow_base;
 	}
-	if (!bad && vm_stat.prepared[VM_HEAP] != pages << HA_PAGE_SHIFT)
+	if (!bad && vm_stat.prepared[VM_HEAP] != bytes)
 		bad = "prepared memory that no heap has";
 	return bad;
 }

@@ -50,14 +50,7 @@ struct heap_sum {
 	size_t used_pages;		/* in spans */
 	size_t out[NR_SIZE_CLASSES];	/* objects that left their span */
 	size_t live[NR_SIZE_CLASSES];	/* of these, live by their state */
-	size_t donated;			/* pages that became metadata */
 };
-
-/*
- * Tests that take the memory away: a heap then gives free pages, four at a time,
- * to be metadata, and they never come back.
- */
-extern bool heap_may_donate;
 
 /*
  * Compare page words, spans, object bits and states, span sets, page_alloc,

@@ -16,6 +16,7 @@
 static const struct heap_conf plain = {
 	.check = true,
 	.rseq = true,
+	.background = true,
 	.numa = VM_BIND_ADVISORY,
 	.numa_on = true,
 	.thp = THP_AUTO,
@@ -23,8 +24,9 @@ static const struct heap_conf plain = {
 
 /* A text, the lines it causes, and how conf differs after it. */
 #define ROW(t, n, ...)	{ .text = (t), .warnings = (n), .want = {		\
-			  .check = true, .rseq = true, .numa = VM_BIND_ADVISORY, \
-			  .numa_on = true, .thp = THP_AUTO, __VA_ARGS__ } }
+			  .check = true, .rseq = true, .background = true,	\
+			  .numa = VM_BIND_ADVISORY, .numa_on = true,		\
+			  .thp = THP_AUTO, __VA_ARGS__ } }
 #define LONG50		"12345678901234567890123456789012345678901234567890"
 #define LONG250		LONG50 LONG50 LONG50 LONG50 LONG50
 
@@ -43,6 +45,9 @@ static const struct {
 	ROW("check:off,rseq:off", 0, .check = false, .rseq = false),
 	ROW(",check:off,,rseq:off,", 0, .check = false, .rseq = false),
 	ROW("rseq:off,rseq:on", 0),
+	ROW("background:off", 0, .background = false),
+	ROW("background:off,background:on", 0),
+	ROW("background:yes", 1),
 	ROW("numa:off", 0, .numa_on = false, .numa = VM_BIND_OFF),
 	ROW("numa:advisory", 0),
 	ROW("numa:off,numa:advisory", 0),
@@ -113,7 +118,8 @@ static char *parse(struct heap_conf *c, const char *text, size_t *len)
 
 static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
 {
-	return a->check == b->check && a->rseq == b->rseq && a->numa == b->numa &&
+	return a->check == b->check && a->rseq == b->rseq &&
+	       a->background == b->background && a->numa == b->numa &&
 	       a->numa_on == b->numa_on && a->numa_fake == b->numa_fake &&
 	       a->thp == b->thp && strcmp(a->report, b->report) == 0;
 }

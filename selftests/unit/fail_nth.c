@@ -245,9 +245,8 @@ static void nothing_is_left(void)
 	must_walk(&sum);
 	must(sum.spans == 0);
 	must(ha_stats_get(&st) == 0);
-	must(st.live == 0 && st.cached == 0);
-	must(st.in_use == sum.donated << HA_PAGE_SHIFT);
-	must(st.free + st.in_use == st.mapped && st.returned == st.free);
+	must(st.in_use == 0 && st.live == 0 && st.cached == 0);
+	must(st.free == st.mapped && st.returned == st.free);
 }
 
 /* The fault is still to come if one of the next @n calls meets it. */
@@ -268,7 +267,6 @@ static void in_child(const struct heap_mode *mode, long n, bool sticky)
 	bool pending;
 
 	heap_mode_set(mode);
-	heap_may_donate = true;
 	if (!strcmp(mode->name, "huge"))
 		conf.thp = THP_ALWAYS;
 	fork_init();
@@ -399,7 +397,6 @@ START_TEST(little_room)
 	unsigned int nr = 0, i;
 
 	heap_limit_as(room);
-	heap_may_donate = true;
 	for (; nr < ARRAY_SIZE(p) && (p[nr] = ha_malloc(OBJECT)); nr++)
 		*(char *)p[nr] = 1;
 	check(errno == ENOMEM);

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "conf.h"
 #include "mcentral.h"
@@ -252,7 +253,6 @@ START_TEST(other_node)
 	struct mag_slot slots[MAX_BATCH];
 	unsigned int nid = 2, sc = 12, n;
 
-	heap_may_donate = true;
 	heap_layers_init(_i ? &strict : &four);
 	n = mcentral_alloc(&nid, sc, 0, slots, 1);
 	check(n == 1 && nid == 2);
@@ -284,7 +284,6 @@ START_TEST(no_memory)
 	struct mag_slot slots[MAX_BATCH];
 	unsigned int failed = 0;
 
-	heap_may_donate = true;
 	heap_layers_init(&one);
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 		for (long n = 1; n < 6; n++) {
@@ -303,6 +302,75 @@ START_TEST(no_memory)
 	}
 	check(failed);
 	check_empty();
+}
+END_TEST
+
+/* Resident kernel pages of a span. */
+static size_t resident(const struct mspan *s)
+{
+	size_t nr = mspan_size(s) / vm_page_size, sum = 0;
+	unsigned char in[128];
+
+	if (!is_aligned(s->start, vm_page_size) || nr > sizeof(in) ||
+	    mincore((void *)s->start, mspan_size(s), in))
+		return 0;
+	while (nr)
+		sum += in[--nr] & 1;
+	return sum * vm_page_size;
+}
+
+static void scavenge_all_of(unsigned int sc, uint32_t round, size_t *bytes)
+{
+	while (mcentral_scavenge(0, sc, round, 3, bytes))
+		;
+}
+
+/*
+ * Whole free kernel pages inside spans go back, with what lives beside them left
+ * alone; once a round; and all of it counted, with calls that fail in between.
+ */
+START_TEST(scavenges)
+{
+	struct unit_rand r = unit_rand(400 + _i);
+	static struct held h;
+	struct heap_sum sum;
+	uint32_t round = 1;
+	size_t all = 0;
+
+	heap_layers_init(&one);
+	for (unsigned int k = 0; k < 400; k++) {
+		size_t bytes = 0, again = 0, before;
+
+		step(&h, 0, _i, k, &r);
+		before = mcentrals[0][_i].dropped;
+		if (rand_below(&r, 8))
+			continue;
+		round++;
+		if (rand_below(&r, 4) == 0)
+			vm_fail_nth(1 + rand_below(&r, 3), rand_below(&r, 2));
+		scavenge_all_of(_i, round, &bytes);
+		vm_fail_nth(0, false);
+		check(bytes % vm_page_size == 0);
+		check(mcentrals[0][_i].dropped == before + bytes);
+		scavenge_all_of(_i, round, &again);
+		check(again == 0);
+		all += bytes;
+		heap_check(&sum);
+	}
+	/* no span has a page more resident than it may */
+	scavenge_all_of(_i, ++round, &all);
+	for (unsigned int i = 0; i < h.nr; i++) {
+		struct mspan *s = heap_arena_find_span((uintptr_t)h.slot[i].obj);
+
+		check(resident(s) <= mspan_size(s) -
+		      popcount64(s->dropped) * vm_page_size);
+	}
+	heap_check(&sum);
+	give_all(&h, 0, _i);
+	check(mcentrals[0][_i].dropped == 0);
+	check_empty();
+	if (vm_page_size == 4096 && size_classes[_i].size <= 1024)
+		check(all > 0);
 }
 END_TEST
 
@@ -408,6 +476,7 @@ int main(void)
 	tcase_add_test(tc, depot_bounds);
 	tcase_add_loop_test(tc, other_node, 0, 2);
 	tcase_add_test(tc, no_memory);
+	tcase_add_loop_test(tc, scavenges, 1, NR_SIZE_CLASSES);
 	tcase_add_test_raise_signal(tc, double_free, SIGABRT);
 	tcase_add_test(tc, threads);
 	tcase_add_test(tc, fork_locks);

@@ -187,6 +187,77 @@ START_TEST(header)
 }
 END_TEST
 
+/* A kernel page of the span that no object out of it touches. */
+static bool page_free(const struct world *w, size_t page, size_t page_size)
+{
+	for (unsigned int i = 0; i < w->s->nelems; i++) {
+		size_t from = (size_t)i * w->s->size, to = from + w->s->size;
+
+		if (w->out[i] && from < (page + 1) * page_size && to > page * page_size)
+			return false;
+	}
+	return true;
+}
+
+/* What can be given back, page by page; what has been is not named again. */
+static void check_drops(struct world *w, unsigned int shift)
+{
+	size_t page_size = 1UL << shift, nr = mspan_size(w->s) >> shift, size, i;
+	bool dropped[80] = { false };
+	uintptr_t addr, last = 0;
+
+	for (i = 0; i < nr; i++)
+		dropped[i] = w->s->dropped >> i & 1;
+	while ((addr = mspan_drop(w->s, shift, &size))) {
+		check(size && size % page_size == 0 && is_aligned(addr, page_size));
+		check(addr > last && mspan_contains(w->s, addr + size - 1));
+		last = addr;
+		for (i = (addr - w->s->start) >> shift; size; i++, size -= page_size) {
+			check(!dropped[i] && page_free(w, i, page_size));
+			dropped[i] = true;
+		}
+	}
+	for (i = 0; i < nr; i++) {
+		check(dropped[i] == page_free(w, i, page_size));
+		check(dropped[i] == (w->s->dropped >> i & 1));
+	}
+	check(mspan_drop(w->s, shift, &size) == 0);
+}
+
+START_TEST(drops)
+{
+	struct unit_rand r = unit_rand(3000 + _i);
+	static struct world w;
+	size_t size;
+
+	for (unsigned int shift = 12; shift <= 16; shift += 2) {
+		world_init(&w, _i);
+		if (!w.s->nr_pages || mspan_size(w.s) >> shift == 0) {
+			check(mspan_drop(w.s, shift, &size) == 0);
+			world_free(&w);
+			continue;
+		}
+		check_drops(&w, shift);
+		for (unsigned int step = 0; step < 200; step++) {
+			if (rand_below(&r, 2)) {
+				w.s->dropped = 0;
+				step_alloc(&w, rand_below(&r, 40), &r);
+			} else {
+				for (unsigned int k = rand_below(&r, 90); k; k--)
+					step_free(&w, rand_below(&r, w.s->nelems));
+			}
+			if (rand_below(&r, 3) == 0)
+				check_drops(&w, shift);
+		}
+		world_check(&w);
+		/* a span that begins in the middle of a kernel page */
+		mspan_init(w.s, BASE + (1UL << shift) / 2, w.s->nr_pages, _i, 0);
+		check(mspan_drop(w.s, shift, &size) == 0);
+		world_free(&w);
+	}
+}
+END_TEST
+
 /* The judge is judged: each lie is found. */
 START_TEST(validate_finds)
 {
@@ -230,6 +301,7 @@ int main(void)
 	tcase_add_loop_test(tc, random_steps, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, whole, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, header, 0, NR_SIZE_CLASSES);
+	tcase_add_loop_test(tc, drops, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, validate_finds, 1, NR_SIZE_CLASSES);
 	suite_add_tcase(s, tc);
 	return unit_run(s);

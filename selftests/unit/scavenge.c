@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+/*
+ * scavenge: steps on a clock of the test's own.  What is free above the goal goes
+ * back, and soon; what a swinging load will want again stays; what lives is not
+ * touched.
+ */
+#include <string.h>
+
+#include "mcache.h"
+#include "mheap.h"
+#include "numa.h"
+#include "scavenge.h"
+
+#include "fake/heap.h"
+#include "fake/unit.h"
+
+#define MIB		(1UL << 20)
+#define TICK_MS		100
+#define BUDGET_NS	1000000000ULL	/* never the reason to stop */
+#define SLACK		(512UL << 10)	/* not worth a call */
+
+static const struct heap_mode one = { .name = "one" };
+static const struct heap_mode four = { .name = "four", .fake = 4 };
+
+static uint64_t now = 5000000;
+
+static bool tick(void)
+{
+	now += TICK_MS;
+	return scavenge_step(now, BUDGET_NS);
+}
+
+/* Free bytes that are resident, all nodes. */
+static size_t resident_free(void)
+{
+	size_t sum = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		struct mheap_stat st;
+
+		mheap_stat(n, &st);
+		sum += (st.free - st.returned) << HA_PAGE_SHIFT;
+	}
+	return sum;
+}
+
+static struct mspan *large(unsigned int nid, size_t bytes, unsigned char c)
+{
+	bool zeroed;
+	struct mspan *s = mheap_alloc_large(nid, bytes >> HA_PAGE_SHIFT, 1, &zeroed);
+
+	check(s && s->nid == nid);
+	memset((void *)s->start, c, bytes);
+	return s;
+}
+
+static bool all_bytes(const struct mspan *s, unsigned char c)
+{
+	const unsigned char *p = (const unsigned char *)s->start;
+
+	return p[0] == c && memcmp(p, p + 1, mspan_size(s) - 1) == 0;
+}
+
+/* Steps until one says that nothing is left; the seconds that took. */
+static unsigned int settle(unsigned int max_s)
+{
+	for (unsigned int i = 0; i < max_s * (1000 / TICK_MS); i++)
+		if (tick())
+			return 1 + i / (1000 / TICK_MS);
+	ck_abort_msg("not settled after %u s", max_s);
+}
+
+START_TEST(gives_back)
+{
+	struct mspan *gone[4], *kept[4];
+
+	heap_layers_init(_i ? &four : &one);
+	for (unsigned int i = 0; i < 4; i++) {
+		gone[i] = large(i % topo.nr_nodes, 16 * MIB, 1);
+		kept[i] = large(i % topo.nr_nodes, 4 * MIB, 2 + i);
+	}
+	tick();
+	for (unsigned int i = 0; i < 4; i++)
+		mheap_free_span(gone[i]);
+	check(resident_free() >= 64 * MIB);
+	settle(20);
+	/* a sixteenth of what is used may stay, and what is not worth a call */
+	check(resident_free() <= MIB + topo.nr_nodes * SLACK);
+	for (unsigned int i = 0; i < 4; i++)
+		check(all_bytes(kept[i], 2 + i));
+	heap_check(&(struct heap_sum){ 0 });
+	/* settled means settled */
+	check(tick() && tick());
+}
+END_TEST
+
+/* Without a budget nothing is done, and that is not called done. */
+START_TEST(no_budget)
+{
+	struct mspan *s;
+	size_t before;
+
+	heap_layers_init(&one);
+	s = large(0, 64 * MIB, 1);
+	tick();
+	mheap_free_span(s);
+	before = resident_free();
+	for (unsigned int i = 0; i < 300; i++) {
+		now += TICK_MS;
+		check(!scavenge_step(now, 0));
+	}
+	check(resident_free() == before);
+	settle(20);
+	check(resident_free() <= SLACK);
+}
+END_TEST
+
+/* Steps that come all at once are no time: the peak stands. */
+START_TEST(no_time)
+{
+	struct mspan *s;
+
+	heap_layers_init(&one);
+	tick();
+	s = large(0, 64 * MIB, 1);
+	tick();
+	mheap_free_span(s);
+	tick();
+	for (unsigned int i = 0; i < 1000; i++)
+		scavenge_step(now, BUDGET_NS);
+	check(resident_free() > 48 * MIB);
+}
+END_TEST
+
+/* Up and down five times a second: the pages are kept for the next time. */
+START_TEST(swings)
+{
+	heap_layers_init(&one);
+	for (unsigned int i = 0; i < 40; i++) {
+		struct mspan *s = large(0, 32 * MIB, 1);
+
+		tick();
+		mheap_free_span(s);
+		tick();
+		if (i > 4)
+			check(resident_free() >= 24 * MIB);
+	}
+	settle(20);
+	check(resident_free() <= SLACK);
+}
+END_TEST
+
+/* Objects of a class through the caches of this thread. */
+static void through_caches(unsigned int sc, unsigned int n)
+{
+	static struct mag_slot slot[4000];
+
+	for (unsigned int i = 0; i < n; i++) {
+		check(mcache_pop(sc, &slot[i]) || mcache_alloc_slow(sc, &slot[i]));
+		memset(slot[i].obj, 1, size_classes[sc].size);
+	}
+	while (n--) {
+		uintptr_t addr = (uintptr_t)slot[n].obj;
+		unsigned int route = page_word_route(
+			arena_page_word(arena_lookup(addr), addr));
+
+		if (!mcache_push(route, slot[n]))
+			mcache_free_slow(route, slot[n]);
+	}
+}
+
+/* What rests in magazines and depots goes home within seconds. */
+START_TEST(idle_caches)
+{
+	struct heap_sum sum;
+	size_t cached = 0;
+
+	heap_layers_init(&heap_modes[_i]);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc += 5)
+		through_caches(sc, 1 + 4000 * 64 / size_classes[sc].size % 4000);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		cached += mcache_nr_cached(sc);
+	check(cached > 0);
+	settle(20);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		check(mcache_nr_cached(sc) == 0);
+	heap_check(&sum);
+	check(sum.spans == 0 && resident_free() <= topo.nr_nodes * SLACK);
+	/* and all goes on as ever */
+	through_caches(9, 1000);
+	heap_check(&sum);
+}
+END_TEST
+
+START_TEST(everything_at_once)
+{
+	struct mspan *s, *kept;
+	struct heap_sum sum;
+	size_t bytes;
+
+	heap_layers_init(&one);
+	s = large(0, 20 * MIB, 1);
+	kept = large(0, MIB, 7);
+	mheap_free_span(s);
+	through_caches(20, 2000);
+	bytes = scavenge_all();
+	check(bytes >= 20 * MIB && resident_free() == 0 && scavenge_all() == 0);
+	heap_check(&sum);
+	check(sum.spans == 1 && all_bytes(kept, 7));
+}
+END_TEST
+
+/* The kernel says no: asked again later, and nothing is wrong meanwhile. */
+START_TEST(refused)
+{
+	struct mspan *s;
+
+	heap_layers_init(&one);
+	s = large(0, 32 * MIB, 1);
+	tick();
+	mheap_free_span(s);
+	through_caches(20, 2000);
+	vm_fail_nth(1, true);
+	for (unsigned int i = 0; i < 150; i++)
+		tick();
+	heap_check(&(struct heap_sum){ 0 });
+	check(resident_free() >= 32 * MIB);
+	vm_fail_nth(0, false);
+	settle(20);
+	check(resident_free() <= SLACK);
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("scavenge");
+	TCase *tc = tcase_create("steps");
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, gives_back, 0, 2);
+	tcase_add_test(tc, no_budget);
+	tcase_add_test(tc, no_time);
+	tcase_add_test(tc, swings);
+	tcase_add_loop_test(tc, idle_caches, 0, NR_HEAP_MODES - 1);
+	tcase_add_test(tc, everything_at_once);
+	tcase_add_test(tc, refused);
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}
