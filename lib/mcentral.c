@@ -172,12 +172,19 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 /* Under the lock: nobody can take an object of the pages meanwhile. */
 static size_t scavenge_span(struct mspan *s)
 {
+	unsigned int shift = ctz64(vm_page_size);
 	size_t bytes = 0, size;
 	uintptr_t addr;
 
-	while ((addr = mspan_drop(s, ctz64(vm_page_size), &size)))
-		if (vm_return((void *)addr, size) == 0)
-			bytes += size;
+	while ((addr = mspan_drop(s, shift, &size))) {
+		if (vm_return((void *)addr, size)) {
+			/* still there: not tried again before the next round */
+			s->dropped &= ~bits_mask((addr - s->start) >> shift,
+						 size >> shift);
+			break;
+		}
+		bytes += size;
+	}
 	return bytes;
 }
 

@@ -37,6 +37,8 @@
 #define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
 /* Caches and classes are looked at this often. */
 #define REST_MS		1000
+/* Refills and flushes in that time of a process that rests. */
+#define REST_EVENTS	32
 /* One madvise run, and spans visited under one hold of their lock. */
 #define RELEASE_STEP	(1UL << 20)
 #define SPAN_STEP	16
@@ -55,7 +57,7 @@ static struct {
 	uint64_t tick_at, rest_at;	/* ms, when each was last done */
 	uint32_t last_round;		/* (a) never 0, which is a new span's */
 	bool slots_done;
-	bool resting;			/* every class is */
+	bool resting;			/* hardly a class is used */
 	struct class_rest rest[MAX_NODES][NR_SIZE_CLASSES];
 } sc;
 
@@ -110,12 +112,16 @@ static uint64_t class_activity(const struct mcentral *mc)
 	       atomic_load_relaxed(&mc->nr_flushes);
 }
 
-/* Has the class rested since the last look?  Its depot goes home if so. */
-static bool look_at_class(unsigned int nid, unsigned int c)
+/*
+ * Refills and flushes of the class since the last look.  None: its depot goes
+ * home.
+ */
+static uint64_t look_at_class(unsigned int nid, unsigned int c)
 {
 	struct class_rest *r = &sc.rest[nid][c];
 	struct mcentral *mc = &mcentrals[nid][c];
-	bool same = r->activity == class_activity(mc);
+	uint64_t events = class_activity(mc) - r->activity;
+	bool same = events == 0;
 
 	if (!same) {
 		r->done = false;
@@ -125,7 +131,7 @@ static bool look_at_class(unsigned int nid, unsigned int c)
 	if (same && !r->done)
 		mcentral_drain(nid, c);
 	r->activity = class_activity(mc);
-	return same;
+	return events;
 }
 
 /* Visit spans of rested classes until the budget is spent; true when none left. */
@@ -181,7 +187,7 @@ static bool peaks_settled(void)
 
 bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 {
-	uint64_t end_ns = cpu_ns() + budget_ns;
+	uint64_t end_ns = cpu_ns() + budget_ns, events;
 	bool decay = now_ms - sc.tick_at >= TICK_MS, done;
 
 	if (decay)
@@ -189,10 +195,11 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 	if (now_ms - sc.rest_at >= REST_MS) {
 		sc.rest_at = now_ms;
 		sc.slots_done = mcache_drain_idle();
-		sc.resting = true;
+		events = 0;
 		for (unsigned int n = 0; n < topo.nr_nodes; n++)
 			for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
-				sc.resting &= look_at_class(n, c);
+				events += look_at_class(n, c);
+		sc.resting = events < REST_EVENTS;
 		for (unsigned int n = 0; n < topo.nr_nodes && sc.resting; n++)
 			mheap_flush_caches(n);
 	}
