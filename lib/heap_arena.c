@@ -51,6 +51,7 @@ static struct {
 	uintptr_t hint;			/* (l) where to ask next */
 	size_t nr;			/* (a) arenas created */
 	struct heap_arena ***walk;	/* (a) blocks of WALK_BLOCK */
+	struct heap_arena *spare;	/* (l) made, and not entered for want of more */
 } arenas = { .lock = LOCK_INIT(RANK_ARENA), .hint = VM_ARENA_HINT };
 
 /* May fail half-way and be called again: what there is already stays. */
@@ -139,9 +140,10 @@ static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
 	if (!ha) {
 		if (arena_open_word(slot))
 			return -ENOMEM;
-		ha = meta_alloc(sizeof(*ha));
+		ha = arenas.spare ? arenas.spare : meta_alloc(sizeof(*ha));
 		if (!ha)
 			return -ENOMEM;
+		arenas.spare = ha;
 	}
 	ha->base = base;
 	ha->nid = nid;
@@ -150,6 +152,7 @@ static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
 		return 0;
 	if (arena_remember(ha))
 		return -ENOMEM;
+	arenas.spare = NULL;
 	/* pairs with every reader's dependency on the entry */
 	smp_store_release(slot, ha);
 	return 0;
