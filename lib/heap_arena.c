@@ -213,10 +213,10 @@ void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 {
 	struct heap_arena *ha = arena_lookup(base);
 	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
-	uint64_t w = (uint64_t)(uintptr_t)states << PAGE_WORD_STATES_SHIFT;
+	uint64_t w = (uint64_t)(uintptr_t)states >> 3 << PAGE_WORD_STATES_SHIFT;
 
 	if (sc) {
-		w |= route_make(nid, sc);
+		w |= (uint64_t)route_make(nid, sc) << PAGE_WORD_ROUTE_SHIFT;
 		for (size_t i = 1; i < nr_pages; i++) {
 			struct heap_arena *a = arena_lookup(base + i * HA_PAGE_SIZE);
 

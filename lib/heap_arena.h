@@ -5,12 +5,13 @@
  *
  * A page word, one for each 8 KiB page of an arena:
  *
- *	63                              16 15      11 10    7 6           0
- *	+---------------------------------+----------+-------+-------------+
- *	| object states of the span       | page idx | node  | size class  |
- *	+---------------------------------+----------+-------+-------------+
- *	  the word before them: the span              \______ route ______/
+ *	63                            19 18      15 14   11 10          4 3  0
+ *	+-------------------------------+----------+-------+-------------+-----+
+ *	| object states of the span / 8 | page idx | node  | size class  |  0  |
+ *	+-------------------------------+----------+-------+-------------+-----+
+ *	  the word before them: the span            \______ route ______/
  *
+ * The route stands where, masked, it is the byte offset of a 16-byte entry.
  * free() needs the class and an object's state, and nothing of the descriptor.
  * All pages of a small span have one.  A large span has one only on its first
  * page, with node and class 0, so that its route is 0 as in an empty word.
@@ -25,10 +26,11 @@
 
 struct mspan;
 
-#define PAGE_WORD_ROUTE_MASK	0x7ffUL
-#define PAGE_WORD_IDX_SHIFT	11
-#define PAGE_WORD_IDX_MASK	(31UL << PAGE_WORD_IDX_SHIFT)
-#define PAGE_WORD_STATES_SHIFT	16
+#define PAGE_WORD_ROUTE_SHIFT	4
+#define PAGE_WORD_ROUTE_MASK	(0x7ffUL << PAGE_WORD_ROUTE_SHIFT)
+#define PAGE_WORD_IDX_SHIFT	15
+#define PAGE_WORD_IDX_MASK	(15UL << PAGE_WORD_IDX_SHIFT)
+#define PAGE_WORD_STATES_SHIFT	19
 
 #define ROUTE_CLASS_BITS	7
 #define ROUTE_CLASSES		(1U << ROUTE_CLASS_BITS)
@@ -84,7 +86,7 @@ static __always_inline uint64_t arena_page_word(const struct heap_arena *ha,
 
 static __always_inline uint8_t *page_word_states(uint64_t w)
 {
-	return (uint8_t *)(w >> PAGE_WORD_STATES_SHIFT);
+	return (uint8_t *)(w >> PAGE_WORD_STATES_SHIFT << 3);
 }
 
 static inline struct mspan *page_word_span(uint64_t w)
@@ -94,14 +96,14 @@ static inline struct mspan *page_word_span(uint64_t w)
 
 static __always_inline unsigned int page_word_route(uint64_t w)
 {
-	return w & PAGE_WORD_ROUTE_MASK;
+	return (w & PAGE_WORD_ROUTE_MASK) >> PAGE_WORD_ROUTE_SHIFT;
 }
 
 /* Byte offset of @addr in its span. */
-static __always_inline uint32_t page_word_offset(uint64_t w, uintptr_t addr)
+static __always_inline uint64_t page_word_offset(uint64_t w, uintptr_t addr)
 {
 	return (addr & (HA_PAGE_SIZE - 1)) |
-	       (w & PAGE_WORD_IDX_MASK) << (HA_PAGE_SHIFT - PAGE_WORD_IDX_SHIFT);
+	       (w & PAGE_WORD_IDX_MASK) >> (PAGE_WORD_IDX_SHIFT - HA_PAGE_SHIFT);
 }
 
 static inline unsigned int route_make(unsigned int nid, unsigned int sc)

@@ -38,7 +38,14 @@ static bool check_on = true;		/* (c) conf.check, beside the fast path */
  * What free needs of a class, by route: a magic of 0 stands for "no such class"
  * and fails the test for an object's start.
  */
-static uint32_t route_magic[NR_ROUTES];	/* (c) */
+static struct {
+	uint64_t magic;		/* (c) 32 bits of it */
+	uint64_t pad;		/* 16 bytes: the page word has the route as an offset */
+} routes[NR_ROUTES];
+
+static_assert(sizeof(routes[0]) == 1 << PAGE_WORD_ROUTE_SHIFT &&
+	      sizeof(struct mag_hdr) == 1 << PAGE_WORD_ROUTE_SHIFT,
+	      "a masked page word is an offset of both");
 
 /*
  * Initialisation: inside the first call of the process, possibly before libc's
@@ -60,7 +67,7 @@ static bool heap_init(void)
 			mcentral_init(topo.nr_nodes);
 			for (unsigned int n = 0; n < topo.nr_nodes; n++)
 				for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-					route_magic[route_make(n, sc)] =
+					routes[route_make(n, sc)].magic =
 						size_classes[sc].magic;
 			check_on = conf.check;
 			/* pairs with the acquire in heap_ready() */
@@ -118,8 +125,13 @@ static __always_inline void *take_slot(const struct mag_slot *slot)
 	return slot->obj;
 }
 
-static void *alloc_small_slow(size_t sc) __noinline;
-static void *alloc_small_slow(size_t sc)
+static __always_inline size_t size_class_of(size_t size)
+{
+	return class_of_8[(size + 7) >> 3];
+}
+
+static void *alloc_class_slow(size_t sc) __noinline;
+static void *alloc_class_slow(size_t sc)
 {
 	struct mag_slot slot;
 
@@ -129,9 +141,12 @@ static void *alloc_small_slow(size_t sc)
 	return NULL;
 }
 
-static void *malloc_large(size_t size) __noinline;
-static void *malloc_large(size_t size)
+/* Whatever the fast path declined. */
+static void *malloc_slow(size_t size) __noinline;
+static void *malloc_slow(size_t size)
 {
+	if (size <= MAX_SMALL_SIZE)
+		return alloc_class_slow(size_class_of(size));
 	return alloc_large(size, 1, false);
 }
 
@@ -141,19 +156,17 @@ static __always_inline void *alloc_class(size_t sc)
 
 	if (likely(mcache_pop(sc, &slot)))
 		return take_slot(&slot);
-	return alloc_small_slow(sc);
-}
-
-static __always_inline size_t size_class_of(size_t size)
-{
-	return class_of_8[(size + 7) >> 3];
+	return alloc_class_slow(sc);
 }
 
 __export __hot void *ha_malloc(size_t size)
 {
-	if (likely(size <= MAX_SMALL_SIZE))
-		return alloc_class(size_class_of(size));
-	return malloc_large(size);
+	struct mag_slot slot;
+
+	if (likely(size <= MAX_SMALL_SIZE) &&
+	    likely(mcache_pop(size_class_of(size), &slot)))
+		return take_slot(&slot);
+	return malloc_slow(size);
 }
 EXPORT_AS(ha_malloc, malloc);
 
@@ -166,7 +179,7 @@ static void free_slow(void *ptr) __noinline;
 struct object {
 	uint64_t word;		/* page word */
 	uint8_t *state;
-	uint32_t route;
+	uint64_t route_off;	/* route, as the offset of a 16-byte entry */
 };
 
 /* True when @addr is the start of an object of a size class; fills in @o. */
@@ -178,11 +191,11 @@ static __always_inline bool object_find(uintptr_t addr, struct object *o)
 	if (unlikely(!ha))
 		return false;
 	o->word = arena_page_word(ha, addr);
-	o->route = page_word_route(o->word);
-	magic = route_magic[o->route];
+	o->route_off = o->word & PAGE_WORD_ROUTE_MASK;
+	magic = routes[o->route_off >> PAGE_WORD_ROUTE_SHIFT].magic;
 	product = page_word_offset(o->word, addr) * magic;
 	/* a route of 0 (large, or no span at all) has magic 0 and ends here */
-	if (unlikely((uint32_t)product >= magic))
+	if (unlikely((uint32_t)product >= (uint32_t)magic))
 		return false;
 	o->state = page_word_states(o->word) + (product >> 32);
 	return true;
@@ -202,9 +215,9 @@ __export __hot void ha_free(void *ptr)
 		*o.state = OBJECT_FREE;
 	}
 	slot.state = o.state;
-	if (likely(mcache_push(o.route, slot)))
+	if (likely(mcache_push_off(o.route_off, slot)))
 		return;
-	mcache_free_slow(o.route, slot);
+	mcache_free_slow(o.route_off >> PAGE_WORD_ROUTE_SHIFT, slot);
 	return;
 slow:
 	free_slow(ptr);
@@ -251,7 +264,7 @@ static size_t live_size(const char *op, void *ptr, struct mspan **large)
 	if (likely(object_find(addr, &o))) {
 		if (unlikely(check_on && *o.state != OBJECT_LIVE))
 			debug_bad_pointer(op, addr);
-		return size_classes[route_class(o.route)].size;
+		return size_classes[route_class(page_word_route(o.word))].size;
 	}
 	ha = heap_ready() ? arena_lookup(addr) : NULL;
 	w = ha ? arena_page_word(ha, addr) : 0;

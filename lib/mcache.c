@@ -361,8 +361,8 @@ static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 	void *rs = mcache_rs;
 
 	if (rs)
-		return rseq_mag_pop_n(rs, mcache_id_off, mcache_refs,
-				      route, dst, n);
+		return rseq_mag_pop_n(rs, &mcache_id_off, mcache_refs,
+				      route << MAG_HDR_SHIFT, dst, n);
 	ls = locked_get();
 	if (!ls)
 		return 0;
@@ -377,8 +377,8 @@ static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
 	void *rs = mcache_rs;
 
 	if (rs)
-		return n ? rseq_mag_push_n(rs, mcache_id_off,
-					   mcache_refs, route, src, n) : 0;
+		return n ? rseq_mag_push_n(rs, &mcache_id_off, mcache_refs,
+					   route << MAG_HDR_SHIFT, src, n) : 0;
 	ls = locked_get();
 	if (!ls)
 		return 0;

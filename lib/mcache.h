@@ -23,24 +23,41 @@ extern struct mag_ref mcache_refs[MAX_CIDS] __hidden;	/* (a) by slot id */
 /* 0 or -ENOMEM. */
 int mcache_init(void);
 
-/* One object of class @sc for this CPU's node; false: take the slow path. */
-static __always_inline bool mcache_pop(size_t sc, struct mag_slot *out)
+/*
+ * One object for this CPU's node, of the class whose header lies at @off in a row;
+ * false: take the slow path.
+ */
+static __always_inline bool mcache_pop_off(size_t off, struct mag_slot *out)
 {
 	void *rs = mcache_rs;
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_pop(rs, mcache_id_off, mcache_refs, sc, out);
+	return rseq_mag_pop(rs, &mcache_id_off, mcache_refs, off, out);
 }
 
-/* The object goes to the magazine of its route; false: take the slow path. */
-static __always_inline bool mcache_push(size_t route, struct mag_slot slot)
+/*
+ * The object goes to the magazine of its route, whose header lies at @off; false:
+ * take the slow path.
+ */
+static __always_inline bool mcache_push_off(size_t off, struct mag_slot slot)
 {
 	void *rs = mcache_rs;
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_push(rs, mcache_id_off, mcache_refs, route, slot);
+	return rseq_mag_push(rs, &mcache_id_off, mcache_refs, off, slot);
+}
+
+/* The same by class and by route. */
+static inline bool mcache_pop(size_t sc, struct mag_slot *out)
+{
+	return mcache_pop_off(sc << MAG_HDR_SHIFT, out);
+}
+
+static inline bool mcache_push(size_t route, struct mag_slot slot)
+{
+	return mcache_push_off(route << MAG_HDR_SHIFT, slot);
 }
 
 /* The magazine is empty, or there is none yet: refill.  False: no memory. */

@@ -41,6 +41,7 @@ static void table_init(struct table *t, const unsigned int *sizes)
 
 /* One interface for both forms. */
 static struct mag_ref refs[MAX_CIDS];
+static const size_t id_off = RSEQ_OFF_CPU_ID;
 static struct table table;
 static bool by_rseq;
 
@@ -51,25 +52,25 @@ static void *area(void)
 
 static bool pop(size_t i, struct mag_slot *out)
 {
-	return by_rseq ? rseq_mag_pop(area(), RSEQ_OFF_CPU_ID, refs, i, out) :
+	return by_rseq ? rseq_mag_pop(area(), &id_off, refs, i << MAG_HDR_SHIFT, out) :
 			 mag_pop(table.hdrs, i, out);
 }
 
 static bool push(size_t i, struct mag_slot slot)
 {
-	return by_rseq ? rseq_mag_push(area(), RSEQ_OFF_CPU_ID, refs, i, slot) :
+	return by_rseq ? rseq_mag_push(area(), &id_off, refs, i << MAG_HDR_SHIFT, slot) :
 			 mag_push(table.hdrs, i, slot);
 }
 
 static size_t pop_n(size_t i, struct mag_slot *dst, size_t n)
 {
-	return by_rseq ? rseq_mag_pop_n(area(), RSEQ_OFF_CPU_ID, refs, i, dst, n) :
+	return by_rseq ? rseq_mag_pop_n(area(), &id_off, refs, i << MAG_HDR_SHIFT, dst, n) :
 			 mag_pop_n(table.hdrs, i, dst, n);
 }
 
 static size_t push_n(size_t i, const struct mag_slot *src, size_t n)
 {
-	return by_rseq ? rseq_mag_push_n(area(), RSEQ_OFF_CPU_ID, refs, i, src, n) :
+	return by_rseq ? rseq_mag_push_n(area(), &id_off, refs, i << MAG_HDR_SHIFT, src, n) :
 			 mag_push_n(table.hdrs, i, src, n);
 }
 

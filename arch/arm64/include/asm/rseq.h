@@ -48,7 +48,7 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_pop(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 	     struct mag_slot *out)
 {
 	struct mag_hdr *h, *t;
@@ -73,8 +73,8 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top), [base] "=&r" (base),
 		  [obj] "=&r" (obj), [state] "=&r" (state)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT)
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		  [hoff] "r" (off)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
@@ -87,7 +87,7 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_push(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 	      struct mag_slot slot)
 {
 	struct mag_hdr *h, *t;
@@ -110,8 +110,8 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top),
 		  [limit] "=&r" (limit)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT),
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		  [hoff] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -124,7 +124,7 @@ abort:
 
 /* The copies run downwards: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
 	struct mag_hdr *h, *t;
@@ -154,8 +154,8 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT),
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		  [hoff] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
@@ -167,7 +167,7 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 		const struct mag_slot *src, size_t n)
 {
 	struct mag_hdr *h, *t;
@@ -198,8 +198,8 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [hoff] "r" (idx << MAG_HDR_SHIFT),
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		  [hoff] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);

@@ -36,7 +36,8 @@
 	"movq %[t], 8(%[rs])\n\t"					\
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
-	"movl (%[rs], %[id_off]), %k[t]\n\t"				\
+	"movq %[id_off], %[t]\n\t"					\
+	"movl (%[rs], %[t]), %k[t]\n\t"				\
 	"shlq $4, %[t]\n\t"						\
 	RSEQ_INJECT(2)
 
@@ -51,31 +52,32 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_pop(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 	     struct mag_slot *out)
 {
-	uint64_t t, off, top;
+	uint64_t t, row, top;
 	void *obj;
 	uint8_t *state;
 
 again:
-	off = idx << MAG_HDR_SHIFT;
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"addq 8(%[refs], %[t]), %[off]\n\t"
+		"movq 8(%[refs], %[t]), %[row]\n\t"
 		"movq (%[refs], %[t]), %[t]\n\t"
-		"movl (%[t], %[off]), %k[top]\n\t"
-		"cmpl 4(%[t], %[off]), %k[top]\n\t"
+		"addq %[off], %[row]\n\t"
+		"movl (%[t], %[row]), %k[top]\n\t"
+		"cmpl 4(%[t], %[row]), %k[top]\n\t"
 		"je %l[decline]\n\t"
 		"movq -16(%[t], %[top]), %[obj]\n\t"
 		"movq -8(%[t], %[top]), %[state]\n\t"
 		"subl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t], %[off])\n\t"
+		"movl %k[top], (%[t], %[row])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&r" (obj),
-		  [state] "=&r" (state), [off] "+&r" (off)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs)
+		  [state] "=&r" (state), [row] "=&r" (row)
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		  [off] "r" (off)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
@@ -88,7 +90,7 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_push(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 	      struct mag_slot slot)
 {
 	uint64_t t, top;
@@ -107,8 +109,8 @@ again:
 		"movl %k[top], (%[t], %[off])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [off] "r" (idx << MAG_HDR_SHIFT),
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		  [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -121,7 +123,7 @@ abort:
 
 /* The copies run downwards: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
 	uint64_t t, top, left, bytes, tmp;
@@ -151,8 +153,8 @@ again:
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [off] "r" (idx << MAG_HDR_SHIFT),
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		  [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
@@ -164,7 +166,7 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, size_t id_off, struct mag_ref *refs, size_t idx,
+rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 		const struct mag_slot *src, size_t n)
 {
 	uint64_t t, top, left, bytes, tmp;
@@ -194,8 +196,8 @@ again:
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (id_off), [refs] "r" (refs),
-		  [off] "r" (idx << MAG_HDR_SHIFT),
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		  [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
