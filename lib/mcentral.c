@@ -51,7 +51,9 @@ void mcentral_init(unsigned int nr_nodes)
 /* Kernel pages of @s that were given back come back with its next object. */
 static void forget_dropped(struct mcentral *mc, struct mspan *s)
 {
-	mc->dropped -= popcount64(s->dropped) * vm_page_size;
+	if (!s->dropped)
+		return;
+	atomic_sub_relaxed(&mc->dropped, popcount64(s->dropped) * vm_page_size);
 	s->dropped = 0;
 }
 
@@ -209,7 +211,7 @@ bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint32_t round,
 			list_del(&s->link);
 			list_add_tail(&s->link, head);
 			got = scavenge_span(s);
-			mc->dropped += got;
+			atomic_add_relaxed(&mc->dropped, got);
 			*bytes += got;
 			left--;
 		}

@@ -402,8 +402,12 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 	lock_release(&h->lock);
 	/* Windows count as in use there; they are free to everyone else. */
 	for (unsigned int i = 0; i < NR_HEAP_CACHES; i++) {
-		st->free += popcount64(READ_ONCE(h->cache[i].pages.free));
-		st->returned += popcount64(READ_ONCE(h->cache[i].pages.scav));
+		struct heap_cache *c = &h->cache[i];
+
+		lock_acquire(&c->lock);
+		st->free += popcount64(c->pages.free);
+		st->returned += popcount64(c->pages.scav);
+		lock_release(&c->lock);
 	}
 	st->spans = atomic_load_relaxed(&h->nr_spans);
 	st->large_bytes = atomic_load_relaxed(&h->large_bytes);

@@ -85,7 +85,7 @@ static size_t pages_used(unsigned int nid, const struct mheap_stat *st)
 	size_t dropped = 0;
 
 	for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
-		dropped += READ_ONCE(mcentrals[nid][c].dropped);
+		dropped += atomic_load_relaxed(&mcentrals[nid][c].dropped);
 	return st->pages - st->free - (dropped >> HA_PAGE_SHIFT);
 }
 
@@ -147,7 +147,7 @@ static bool scavenge_spans(uint64_t end_ns)
 			while (r->rested && !r->done && cpu_ns() < end_ns)
 				r->done = !mcentral_scavenge(n, c, r->round, SPAN_STEP,
 							     &bytes);
-			all_done &= r->done || !mcentrals[n][c].nr_refills;
+			all_done &= r->done || !class_activity(&mcentrals[n][c]);
 		}
 	}
 	return all_done;
