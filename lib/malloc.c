@@ -121,7 +121,9 @@ nomem:
 
 static __always_inline void *take_slot(const struct mag_slot *slot)
 {
-	*slot->state = OBJECT_LIVE;
+	/* a line of its own in a large heap: not touched for nothing */
+	if (likely(check_on))
+		*slot->state = OBJECT_LIVE;
 	return slot->obj;
 }
 
@@ -208,7 +210,6 @@ __export __hot void ha_free(void *ptr)
 
 	if (unlikely(!object_find((uintptr_t)ptr, &o)))
 		goto slow;
-	/* without misuse detection every object reads as live, cached or not */
 	if (likely(check_on)) {
 		if (unlikely(*o.state != OBJECT_LIVE))
 			goto slow;
