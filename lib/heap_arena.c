@@ -72,20 +72,18 @@ int heap_arena_init(void)
 	return 0;
 }
 
-/* Make the kernel page of the word at @p writable. */
+/*
+ * Make the kernel page of the word at @p writable, unless it is: then an entry of
+ * it is set.
+ */
 static int arena_open_word(void *p)
 {
-	static uintptr_t last[4];	/* (l) opened before: arenas come in rows */
-	static unsigned int next;
-	uintptr_t page = align_down((uintptr_t)p, vm_page_size);
+	uintptr_t *page = (uintptr_t *)align_down((uintptr_t)p, vm_page_size);
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(last); i++)
-		if (last[i] == page)
+	for (size_t i = 0; i < vm_page_size / sizeof(*page); i++)
+		if (page[i])
 			return 0;
-	if (vm_prepare_meta((void *)page, vm_page_size))
-		return -ENOMEM;
-	last[next++ % ARRAY_SIZE(last)] = page;
-	return 0;
+	return vm_prepare_meta(page, vm_page_size);
 }
 
 static struct heap_arena **arena_slot(uintptr_t base)

@@ -20,12 +20,14 @@
 #define NR_KEPT		500
 
 static bool stop;
+static unsigned int running;
 
 static void *work_thread(void *arg)
 {
 	struct unit_rand r = unit_rand(10 + (uintptr_t)arg);
 	void *p[100] = { NULL };
 
+	atomic_add_relaxed(&running, 1);
 	while (!READ_ONCE(stop)) {
 		unsigned int i = rand_below(&r, ARRAY_SIZE(p));
 
@@ -45,6 +47,12 @@ static void start(pthread_t *t, unsigned int n)
 {
 	for (uintptr_t i = 0; i < n; i++)
 		check(!pthread_create(&t[i], NULL, work_thread, (void *)i));
+	/*
+	 * A sanitizer's own allocator, which serves a thread's start, does not
+	 * survive a fork in the middle of it.
+	 */
+	while (atomic_load_relaxed(&running) < n)
+		usleep(100);
 }
 
 static void join(pthread_t *t, unsigned int n)
