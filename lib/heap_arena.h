@@ -32,6 +32,9 @@ struct mspan;
 #define PAGE_WORD_IDX_MASK	(15UL << PAGE_WORD_IDX_SHIFT)
 #define PAGE_WORD_STATES_SHIFT	19
 
+static_assert(VM_ADDR_BITS - 3 <= 64 - PAGE_WORD_STATES_SHIFT,
+	      "an address of 8-byte aligned states fits above the page index");
+
 #define ROUTE_CLASS_BITS	7
 #define ROUTE_CLASSES		(1U << ROUTE_CLASS_BITS)
 #define ROUTE_CLASS_MASK	(ROUTE_CLASSES - 1)

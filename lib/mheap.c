@@ -42,6 +42,9 @@
 /* Free memory below which nobody is told, bytes. */
 #define NOTIFY_FREE	(4UL << 20)
 
+static_assert(MAX_SPAN_PAGES <= (PAGE_WORD_IDX_MASK >> PAGE_WORD_IDX_SHIFT) + 1,
+	      "every page of a small span has its number in the page word");
+
 struct mheap mheaps[MAX_NODES];
 void (*mheap_notify)(void);
 
