@@ -19,9 +19,12 @@
 /* A region that has grown to this goes on in huge pages. */
 #define META_HUGE_FROM		(1UL << 20)
 #define META_HUGE		(2UL << 20)
+#define META_ALIGN		64UL
+/* So that the 8 bytes in front of the first block exist. */
+#define META_FRONT		META_ALIGN
 
 struct meta_region {
-	size_t align;		/* (c) */
+	size_t front;		/* (c) bytes left free at the start of a chunk */
 	char *chunk;		/* (l) */
 	size_t left;		/* (l) */
 	size_t total;		/* (l) bytes of chunks so far */
@@ -35,11 +38,17 @@ static struct {
 	size_t bytes;		/* (a) handed out */
 } meta = {
 	.lock = LOCK_INIT(RANK_META),
-	.general = { .align = 64 },
-	.states = { .align = 8, .huge = true },
+	.states = { .front = META_FRONT, .huge = true },
 };
 
 /* The tail of the old chunk, untouched, is dropped. */
+static void region_set(struct meta_region *r, char *chunk, size_t size)
+{
+	r->chunk = chunk + r->front;
+	r->left = size - r->front;
+	r->total += size;
+}
+
 static void region_grow(struct meta_region *r)
 {
 	size_t size = META_CHUNK;
@@ -51,16 +60,14 @@ static void region_grow(struct meta_region *r)
 	chunk = size == META_HUGE ? vm_map_meta_huge(size) : vm_map_meta(size);
 	if (!chunk)
 		return;
-	r->chunk = chunk;
-	r->left = size;
-	r->total += size;
+	region_set(r, chunk, size);
 }
 
 static void *region_alloc(struct meta_region *r, size_t size)
 {
 	void *p = NULL;
 
-	size = align_up(size, r->align);
+	size = align_up(size, META_ALIGN);
 	lock_acquire(&meta.lock);
 	if (r->left < size)
 		region_grow(r);
@@ -102,9 +109,7 @@ void meta_donate(void *chunk, size_t size)
 	lock_acquire(&meta.lock);
 	if (meta.states.left < r->left)
 		r = &meta.states;
-	r->chunk = chunk;
-	r->left = size;
-	r->total += size;
+	region_set(r, chunk, size);
 	lock_release(&meta.lock);
 }
 

@@ -27,8 +27,9 @@ struct fixalloc {
 /* 64-byte aligned, zeroed; NULL when out of memory. */
 void *meta_alloc(size_t size);
 /*
- * The same, 8-byte aligned, from a region of its own: object states, which free()
- * reads at random, are kept dense there, on huge pages once there are many.
+ * The same from a region of its own: object states, which free() reads at random,
+ * are kept dense there, on huge pages once there are many.  The 8 bytes in front
+ * belong to the caller too, who leaves the last 8 of @size alone in return.
  */
 void *meta_alloc_states(size_t size);
 /*

@@ -270,8 +270,10 @@ static bool create_locked(unsigned int i)
 	if (!ls->ref.hdrs) {
 		struct mag_hdr *hdrs = mcache_new();
 
-		if (hdrs)
+		if (hdrs) {
 			slot_attach(&ls->ref, hdrs, i % topo.nr_nodes);
+			mcentral_add_slot();
+		}
 	}
 	lock_release(&ls->lock);
 	return ls->ref.hdrs != NULL;
@@ -298,6 +300,7 @@ static bool slot_create(unsigned int slot)
 			slot_nid[slot] = nid;
 			WRITE_ONCE(slot_hdrs[slot], hdrs);
 			slot_attach(&mcache_refs[slot], hdrs, nid);
+			mcentral_add_slot();
 		}
 	}
 	lock_release(&create_lock);

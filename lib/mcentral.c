@@ -30,7 +30,16 @@
 #define DEPOT_MIN	2
 #define DEPOT_MAX	16
 
+/* Spans of a list looked at for one that a slot had before. */
+#define PICK_TRIES	8
+
 struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
+static uint32_t nr_slots;		/* (a) cache slots in use */
+
+void mcentral_add_slot(void)
+{
+	atomic_add_relaxed(&nr_slots, 1);
+}
 
 void mcentral_init(unsigned int nr_nodes)
 {
@@ -57,23 +66,69 @@ static void forget_dropped(struct mcentral *mc, struct mspan *s)
 	s->dropped = 0;
 }
 
+/*
+ * False sharing.  malloc and free write an object's state, 64 of which share a
+ * cache line: two CPUs that work on objects of one line slow each other down at
+ * each call.  So a refill takes objects of a line that nobody has; a span of less
+ * than a line of objects is left to the slot that it served last, as long as there
+ * are fewer partly used spans than slots.
+ */
+static bool span_suits(const struct mcentral *mc, const struct mspan *s,
+		       unsigned int slot)
+{
+	return s->nelems >= 64 || s->user == slot + 1 || !s->nr_alloc ||
+	       mc->partial.nr_spans >= atomic_load_relaxed(&nr_slots);
+}
+
+/* The fullest span, or one near it in the same list that this slot had before. */
+static struct mspan *pick_span(struct mcentral *mc, unsigned int slot)
+{
+	struct mspan *first = span_set_pick(&mc->partial), *s = first;
+	struct list_head *pos;
+	unsigned int tries = PICK_TRIES;
+
+	if (!first || first->nelems >= 64 || first->user == slot + 1)
+		return first;
+	pos = first->link.next;
+	while (--tries && pos != &mc->partial.lists[first->set_idx]) {
+		s = list_entry(pos, struct mspan, link);
+		if (s->user == slot + 1)
+			return s;
+		pos = pos->next;
+	}
+	return first;
+}
+
+/* Under the lock: up to @n objects of @s. */
+static unsigned int take_span(struct mcentral *mc, struct mspan *s,
+			      unsigned int slot, struct mag_slot *slots,
+			      unsigned int n)
+{
+	unsigned int got;
+
+	forget_dropped(mc, s);
+	s->user = slot + 1;
+	got = mspan_alloc_line(s, slots, n);
+	if (!got)
+		got = mspan_alloc(s, slots, n);
+	if (mspan_full(s))
+		span_set_del(&mc->partial, s);
+	else
+		span_set_update(&mc->partial, s);
+	mc->nr_out += got;
+	return got;
+}
+
 /* Objects of the spans at hand; under the lock. */
-static unsigned int mcentral_take(struct mcentral *mc, struct mag_slot *slots,
-				  unsigned int n)
+static unsigned int mcentral_take(struct mcentral *mc, unsigned int slot,
+				  struct mag_slot *slots, unsigned int n)
 {
 	unsigned int got = 0;
 	struct mspan *s;
 
 	lock_assert_held(&mc->lock);
-	while (got < n && (s = span_set_pick(&mc->partial))) {
-		forget_dropped(mc, s);
-		got += mspan_alloc(s, slots + got, n - got);
-		if (mspan_full(s))
-			span_set_del(&mc->partial, s);
-		else
-			span_set_update(&mc->partial, s);
-	}
-	mc->nr_out += got;
+	while (got < n && (s = pick_span(mc, slot)) && span_suits(mc, s, slot))
+		got += take_span(mc, s, slot, slots + got, n - got);
 	return got;
 }
 
@@ -87,6 +142,24 @@ static void reverse(struct mag_slot *slots, unsigned int n)
 	}
 }
 
+/* No memory for a span: then any object will do, whoever writes beside it. */
+static unsigned int mcentral_last(unsigned int nid, unsigned int sc,
+				  unsigned int slot, struct mag_slot *slots,
+				  unsigned int n)
+{
+	struct mcentral *mc = &mcentrals[nid][sc];
+	struct mspan *s;
+	unsigned int got = 0;
+
+	lock_acquire(&mc->lock);
+	s = span_set_pick(&mc->partial);
+	if (s)
+		got = take_span(mc, s, slot, slots, n);
+	lock_release(&mc->lock);
+	reverse(slots, got);
+	return got;
+}
+
 unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slot,
 			    struct mag_slot *slots, unsigned int n)
 {
@@ -95,12 +168,12 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 	struct mspan *s;
 
 	lock_acquire(&mc->lock);
-	got = mcentral_take(mc, slots, n);
+	got = mcentral_take(mc, slot, slots, n);
 	lock_release(&mc->lock);
 	while (!got) {
 		s = mheap_alloc_span(*nid, sc, slot);
 		if (!s)
-			return 0;
+			return mcentral_last(*nid, sc, slot, slots, n);
 		if (s->nid != *nid) {
 			/* This node is full: no more than needed of another. */
 			*nid = s->nid;
@@ -109,10 +182,10 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 		}
 		lock_acquire(&mc->lock);
 		/* Others may have made room meanwhile: then it is not needed. */
-		got = mcentral_take(mc, slots, n);
+		got = mcentral_take(mc, slot, slots, n);
 		if (!got) {
 			span_set_add(&mc->partial, s);
-			got = mcentral_take(mc, slots, n);
+			got = take_span(mc, s, slot, slots, n);
 			s = NULL;
 		}
 		lock_release(&mc->lock);
@@ -190,7 +263,7 @@ static size_t scavenge_span(struct mspan *s)
 	return bytes;
 }
 
-bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint32_t round,
+bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 		       unsigned int nr_spans, size_t *bytes)
 {
 	struct mcentral *mc = &mcentrals[nid][sc];

@@ -26,6 +26,8 @@ struct mcentral {
 extern struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
 
 void mcentral_init(unsigned int nr_nodes);
+/* One more cache slot is in use: it may want spans of its own. */
+void mcentral_add_slot(void);
 
 /*
  * Up to @n objects of class @sc of node *@nid, into slots[], lowest address last
@@ -43,7 +45,7 @@ void mcentral_free(unsigned int nid, unsigned int sc,
  * spans not visited in @round yet, at most @nr_spans of them.  *bytes: what went
  * back.  False when there was nothing left to visit.
  */
-bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint32_t round,
+bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 		       unsigned int nr_spans, size_t *bytes);
 /* Empty the depot of one class into its spans. */
 void mcentral_drain(unsigned int nid, unsigned int sc);

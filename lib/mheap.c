@@ -156,8 +156,8 @@ static struct mspan *mheap_try_get(struct mheap *h, unsigned int sc)
 		fixalloc_free(&h->spans[sc], s);
 		return NULL;
 	}
-	states[0] = s;
-	s->object_state = (uint8_t *)(states + 1);
+	states[-1] = s;
+	s->object_state = (uint8_t *)states;
 	return s;
 }
 

@@ -35,32 +35,52 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 			 __ATOMIC_RELEASE);
 }
 
+/* Up to @n of the free objects @free of word @w, lowest first, into slots[]. */
+static unsigned int take_word(struct mspan *s, unsigned int w, uint64_t free,
+			      struct mag_slot *slots, unsigned int n)
+{
+	unsigned int got = 0;
+
+	for (; free && got < n; free &= free - 1) {
+		unsigned int idx = w * 64 + ctz64(free);
+
+		s->bits[w] |= 1ULL << (idx % 64);
+		slots[got].obj = mspan_object(s, idx);
+		slots[got].state = &s->object_state[idx];
+		got++;
+	}
+	s->nr_alloc += got;
+	return got;
+}
+
 unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n)
 {
 	unsigned int nr_words = bitmap_words(s->nelems);
 	unsigned int got = 0, w;
 
-	for (w = s->hint; w < nr_words && got < n; w++) {
-		unsigned int base = w * 64;
+	for (w = s->hint; w < nr_words; w++) {
 		uint64_t free = ~s->bits[w];
 
-		if (base + 64 > s->nelems)
-			free &= bits_mask(0, s->nelems - base);
-		while (free && got < n) {
-			unsigned int idx = base + ctz64(free);
-
-			free &= free - 1;
-			s->bits[w] |= 1ULL << (idx - base);
-			slots[got].obj = mspan_object(s, idx);
-			slots[got].state = &s->object_state[idx];
-			got++;
-		}
-		if (free)
+		if (w * 64 + 64 > s->nelems)
+			free &= bits_mask(0, s->nelems - w * 64);
+		got += take_word(s, w, free, slots + got, n - got);
+		/* the next one starts here: something may be left */
+		if (got == n)
 			break;
 	}
 	s->hint = w;
-	s->nr_alloc += got;
 	return got;
+}
+
+unsigned int mspan_alloc_line(struct mspan *s, struct mag_slot *slots,
+			      unsigned int n)
+{
+	unsigned int nr_lines = s->nelems / 64;
+
+	for (unsigned int w = s->hint; w < nr_lines; w++)
+		if (!s->bits[w])
+			return take_word(s, w, ~0ULL, slots, n);
+	return 0;
 }
 
 bool mspan_free(struct mspan *s, unsigned int idx)

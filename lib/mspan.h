@@ -6,7 +6,7 @@
  *	descriptor            states (a region of their own, packed)
  *	+--------+---------+   +------+------------------+
  *	| header | bits[]  |   | span | state[nelems + 1]|
- *	| 64 B   | 1/object|   | 8 B  | 1 byte an object |
+ *	| 64 B   | 1/object|   | 8 B  | 1 byte an object |	state[] on a cache line
  *	+--------+---------+   +------+------------------+
  *	   object_state -----------------^
  *
@@ -61,7 +61,8 @@ struct mspan {
 		size_t user_size;	/* (a) large: bytes asked for */
 		struct {		/* (l) small: */
 			uint32_t dropped;	/* kernel pages given back, see mspan_drop() */
-			uint32_t round;		/* of the scavenger's last visit */
+			uint16_t round;		/* of the scavenger's last visit */
+			uint16_t user;		/* cache slot last served, + 1 */
 		};
 	};
 	uint64_t bits[];		/* (l) */
@@ -77,7 +78,7 @@ static inline size_t mspan_bytes(unsigned int nelems)
 
 static inline size_t mspan_state_bytes(unsigned int nelems)
 {
-	return align_up(sizeof(struct mspan *) + nelems + 1, 8);
+	return align_up(sizeof(struct mspan *) + nelems + 1, 64);
 }
 
 static inline unsigned int class_nelems(unsigned int sc)
@@ -118,6 +119,12 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
  * many.  Caller: the mcentral lock of the span.
  */
 unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n);
+/*
+ * The same from the lowest 64 objects that are all in the span, 0 when there are
+ * none: their states fill a cache line that no other CPU writes yet.
+ */
+unsigned int mspan_alloc_line(struct mspan *s, struct mag_slot *slots,
+			      unsigned int n);
 /* Give one back; false when its bit was clear already (a double free). */
 bool mspan_free(struct mspan *s, unsigned int idx);
 

@@ -47,7 +47,7 @@
 
 struct class_rest {
 	uint64_t activity;	/* refills and flushes when last looked at */
-	uint32_t round;		/* marks the spans visited since it was last used */
+	uint16_t round;		/* marks the spans visited since it was last used */
 	bool rested;		/* the same as the time before */
 	bool done;		/* all its spans visited since */
 };
@@ -69,9 +69,9 @@ static uint64_t cpu_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-static uint32_t next_round(void)
+static uint16_t next_round(void)
 {
-	uint32_t round;
+	uint16_t round;
 
 	do {
 		round = __atomic_add_fetch(&sc.last_round, 1, __ATOMIC_RELAXED);
@@ -214,7 +214,7 @@ size_t scavenge_all(void)
 	mcache_drain_all();
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
 		/* a round of its own, so that no span counts as visited */
-		uint32_t round = next_round();
+		uint16_t round = next_round();
 
 		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
 			while (mcentral_scavenge(n, c, round, SPAN_STEP, &bytes))

@@ -71,10 +71,10 @@ START_TEST(states_dense)
 		size_t size = 8 + rand_below(&r, 1024);
 		char *p = meta_alloc_states(size);
 
-		check(p && is_aligned((uintptr_t)p, 8));
+		check(p && is_aligned((uintptr_t)p, 64));
 		breaks += p != end;
-		end = p + align_up(size, 8);
-		total += align_up(size, 8);
+		end = p + align_up(size, 64);
+		total += align_up(size, 64);
 	}
 	/*
 	 * Chunks of 256 KiB to 1 MiB, then of 2 MiB where huge pages may be used;

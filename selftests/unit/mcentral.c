@@ -165,6 +165,41 @@ START_TEST(all_together)
 END_TEST
 
 /* New objects come from the fullest spans: the sparse ones empty. */
+/*
+ * Two slots that refill in turn write states of different cache lines, for each
+ * class and as often as they please.
+ */
+START_TEST(lines_apart)
+{
+	uintptr_t line[2][8 * MAX_BATCH];
+	struct mag_slot got[2][8 * MAX_BATCH];
+	unsigned int nr[2] = { 0 }, nid = 0, turns = 4;
+
+	heap_layers_init(&one);
+	mcentral_add_slot();
+	mcentral_add_slot();
+	/* as many as fit before halves of lines have to be used */
+	if (class_nelems(_i) >= 64)
+		turns = class_nelems(_i) / 64 < 8 ? class_nelems(_i) / 64 : 8;
+	for (unsigned int t = 0; t < turns; t++) {
+		unsigned int k = t % 2, n;
+
+		n = mcentral_alloc(&nid, _i, k, got[k] + nr[k], size_classes[_i].batch);
+		check(n && nid == 0);
+		for (unsigned int i = 0; i < n; i++)
+			line[k][nr[k] + i] = (uintptr_t)got[k][nr[k] + i].state / 64;
+		nr[k] += n;
+	}
+	for (unsigned int i = 0; i < nr[0]; i++)
+		for (unsigned int j = 0; j < nr[1]; j++)
+			check(line[0][i] != line[1][j]);
+	for (unsigned int k = 0; k < 2; k++)
+		for (unsigned int i = 0; i < nr[k]; i++)
+			mcentral_free(0, _i, &got[k][i], 1);
+	check_empty();
+}
+END_TEST
+
 START_TEST(packs)
 {
 	static struct mag_slot slots[64 * 512];
@@ -471,6 +506,7 @@ int main(void)
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, one_class, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, all_together, 0, 2);
+	tcase_add_loop_test(tc, lines_apart, 1, NR_SIZE_CLASSES);
 	tcase_add_test(tc, packs);
 	tcase_add_test(tc, depot_drains);
 	tcase_add_test(tc, depot_bounds);

@@ -291,6 +291,41 @@ START_TEST(validate_finds)
 }
 END_TEST
 
+/* A line of 64 objects is had whole or not at all, the lowest first. */
+START_TEST(lines)
+{
+	unsigned int nr_lines = class_nelems(_i) / 64, got, i;
+	struct unit_rand r = unit_rand(_i);
+	struct mag_slot slots[MAX_SPAN_OBJECTS];
+	static struct world w;
+
+	world_init(&w, _i);
+	for (i = 0; i < nr_lines; i++) {
+		unsigned int n = 1 + rand_below(&r, 64);
+
+		got = mspan_alloc_line(w.s, slots, n);
+		check(got == n);
+		check(slots[0].obj == mspan_object(w.s, i * 64));
+		check(slots[n - 1].state == &w.s->object_state[i * 64 + n - 1]);
+		for (unsigned int k = 0; k < n; k++)
+			w.out[i * 64 + k] = true;
+		w.nr_out += n;
+		world_check(&w);
+	}
+	check(mspan_alloc_line(w.s, slots, 1) == 0);
+	/* the rest is there for who takes any */
+	step_alloc(&w, MAX_SPAN_OBJECTS, &r);
+	world_check(&w);
+	if (nr_lines) {
+		for (i = 0; i < 64; i++)
+			step_free(&w, (nr_lines - 1) * 64 + i);
+		check(mspan_alloc_line(w.s, slots, 1) == 1);
+		check(slots[0].obj == mspan_object(w.s, (nr_lines - 1) * 64));
+	}
+	world_free(&w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("mspan");
@@ -300,6 +335,7 @@ int main(void)
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, random_steps, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, whole, 1, NR_SIZE_CLASSES);
+	tcase_add_loop_test(tc, lines, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, header, 0, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, drops, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, validate_finds, 1, NR_SIZE_CLASSES);
