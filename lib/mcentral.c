@@ -30,7 +30,7 @@
 #define DEPOT_MIN	2
 #define DEPOT_MAX	16
 
-/* Spans of a list looked at for one that a slot had before. */
+/* Spans looked at for one that a slot had before. */
 #define PICK_TRIES	8
 
 struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
@@ -80,21 +80,24 @@ static bool span_suits(const struct mcentral *mc, const struct mspan *s,
 	       mc->partial.nr_spans >= atomic_load_relaxed(&nr_slots);
 }
 
-/* The fullest span, or one near it in the same list that this slot had before. */
+/* The fullest span, or the fullest of a few that this slot had before. */
 static struct mspan *pick_span(struct mcentral *mc, unsigned int slot)
 {
-	struct mspan *first = span_set_pick(&mc->partial), *s = first;
+	struct mspan *first = span_set_pick(&mc->partial);
+	unsigned int tries = PICK_TRIES, i;
 	struct list_head *pos;
-	unsigned int tries = PICK_TRIES;
 
-	if (!first || first->nelems >= 64 || first->user == slot + 1)
+	if (!first || first->nelems >= 64)
 		return first;
-	pos = first->link.next;
-	while (--tries && pos != &mc->partial.lists[first->set_idx]) {
-		s = list_entry(pos, struct mspan, link);
-		if (s->user == slot + 1)
-			return s;
-		pos = pos->next;
+	for (i = first->set_idx + 1; i-- > 0;) {
+		list_for_each(pos, &mc->partial.lists[i]) {
+			struct mspan *s = list_entry(pos, struct mspan, link);
+
+			if (s->user == slot + 1)
+				return s;
+			if (!--tries)
+				return first;
+		}
 	}
 	return first;
 }
