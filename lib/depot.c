@@ -41,9 +41,20 @@ struct mag_batch *depot_pop(struct depot *d)
 	return b;
 }
 
+/* A thread of the parent may have been between a counter and the stack. */
 void depot_fork_child(struct depot *d)
 {
+	struct cds_lfs_node *node;
+
 	lfstack_fork_child(&d->full);
+	if (!d->count && !d->objects)
+		return;
+	d->count = 0;
+	d->objects = 0;
+	for (node = lfstack_first(&d->full); node; node = lfstack_next(node)) {
+		d->count++;
+		d->objects += container_of(node, struct mag_batch, node)->n;
+	}
 }
 
 struct mag_batch *batch_get(void)

@@ -77,4 +77,15 @@ static inline void lfstack_fork_child(struct lfstack *s)
 	s->popper = 0;
 }
 
+/* The nodes from the top down; only while nobody else can be at the stack. */
+static inline struct cds_lfs_node *lfstack_first(struct lfstack *s)
+{
+	return s->head.head ? &s->head.head->node : NULL;
+}
+
+static inline struct cds_lfs_node *lfstack_next(struct cds_lfs_node *node)
+{
+	return node->next;
+}
+
 #endif /* _LIB_RCU_H */
