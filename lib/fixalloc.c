@@ -63,18 +63,29 @@ static void region_grow(struct meta_region *r)
 	region_set(r, chunk, size);
 }
 
+/* To the next multiple of a block's size, or of a cache line if that is less. */
+static size_t region_pad(const struct meta_region *r, size_t size)
+{
+	size_t align = min_size(size & -size, META_ALIGN);
+
+	return -(uintptr_t)r->chunk & (align - 1);
+}
+
 static void *region_alloc(struct meta_region *r, size_t size)
 {
 	void *p = NULL;
+	size_t pad;
 
-	size = align_up(size, META_ALIGN);
 	lock_acquire(&meta.lock);
-	if (r->left < size)
+	pad = region_pad(r, size);
+	if (r->left < pad + size) {
 		region_grow(r);
-	if (r->left >= size) {
-		p = r->chunk;
-		r->chunk += size;
-		r->left -= size;
+		pad = region_pad(r, size);
+	}
+	if (r->left >= pad + size) {
+		p = r->chunk + pad;
+		r->chunk += pad + size;
+		r->left -= pad + size;
 	}
 	lock_release(&meta.lock);
 	return p;
@@ -84,6 +95,7 @@ void *meta_alloc(size_t size)
 {
 	void *p;
 
+	size = align_up(size, META_ALIGN);
 	if (size >= META_DIRECT)
 		p = vm_map_meta(align_up(size, vm_page_size));
 	else
@@ -95,7 +107,10 @@ void *meta_alloc(size_t size)
 
 void *meta_alloc_states(size_t size)
 {
-	void *p = region_alloc(&meta.states, size);
+	void *p;
+
+	size = align_up(size, 8);
+	p = region_alloc(&meta.states, size);
 
 	if (p)
 		atomic_add_relaxed(&meta.bytes, size);

@@ -28,7 +28,8 @@ struct fixalloc {
 void *meta_alloc(size_t size);
 /*
  * The same from a region of its own: object states, which free() reads at random,
- * are kept dense there, on huge pages once there are many.  The 8 bytes in front
+ * are kept dense there, on huge pages once there are many.  The address is a
+ * multiple of what @size is a multiple of, 8 to 64.  The 8 bytes in front
  * belong to the caller too, who leaves the last 8 of @size alone in return.
  */
 void *meta_alloc_states(size_t size);

@@ -76,9 +76,13 @@ static inline size_t mspan_bytes(unsigned int nelems)
 	return sizeof(struct mspan) + bitmap_words(nelems) * sizeof(uint64_t);
 }
 
+/* Whole lines; the few states of large objects share one, or a large heap would
+ * spread them over more cache than it has. */
 static inline size_t mspan_state_bytes(unsigned int nelems)
 {
-	return align_up(sizeof(struct mspan *) + nelems + 1, 64);
+	size_t need = sizeof(struct mspan *) + nelems + 1;
+
+	return need <= 16 ? 16 : need <= 32 ? 32 : align_up(need, 64);
 }
 
 static inline unsigned int class_nelems(unsigned int sc)

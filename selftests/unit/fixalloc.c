@@ -68,7 +68,7 @@ START_TEST(states_dense)
 	vm_init();
 	conf.thp = _i ? THP_OFF : THP_AUTO;
 	while (total < 7UL << 20) {
-		size_t size = 8 + rand_below(&r, 1024);
+		size_t size = 64 * (1 + rand_below(&r, 16));
 		char *p = meta_alloc_states(size);
 
 		check(p && is_aligned((uintptr_t)p, 64));
