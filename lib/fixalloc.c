@@ -95,11 +95,10 @@ void *meta_alloc(size_t size)
 {
 	void *p;
 
-	size = align_up(size, META_ALIGN);
 	if (size >= META_DIRECT)
 		p = vm_map_meta(align_up(size, vm_page_size));
 	else
-		p = region_alloc(&meta.general, size);
+		p = region_alloc(&meta.general, align_up(size, META_ALIGN));
 	if (p)
 		atomic_add_relaxed(&meta.bytes, size);
 	return p;
@@ -107,10 +106,7 @@ void *meta_alloc(size_t size)
 
 void *meta_alloc_states(size_t size)
 {
-	void *p;
-
-	size = align_up(size, 8);
-	p = region_alloc(&meta.states, size);
+	void *p = region_alloc(&meta.states, align_up(size, 8));
 
 	if (p)
 		atomic_add_relaxed(&meta.bytes, size);
