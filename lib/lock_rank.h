@@ -5,9 +5,11 @@
  *
  *   RANK_INIT       once, around initialisation; nothing else is held
  *   RANK_FORK       serialises forks against each other
- *   RANK_MCACHE     one locked cache slot (threads without rseq)
+ *   RANK_MCACHE     one locked cache slot (threads without rseq), or the making and
+ *                   draining of the others
  *   RANK_MCENTRAL   spans of one class and node: their bitmaps, lists, counts
- *   RANK_PAGE_CACHE one CPU slot's window of pages (tried, waited for by fork only)
+ *   RANK_PAGE_CACHE one CPU slot's window of pages: allocations only try it;
+ *                   fork, flush and statistics wait
  *   RANK_MHEAP      one node's pages, span descriptors and statistics
  *   RANK_ARENA      the arena index and address space reservations
  *   RANK_META       metadata pages (fixalloc's source)

@@ -27,11 +27,12 @@
  *  1. A slot's magazines change only inside a critical section of its id, under
  *     its lock (locked slots), or detached: refs[id] points to nothing_hdrs and a
  *     membarrier has thrown every thread out of its section since.
- *  2. An object in a magazine has state OBJECT_FREE, and its span's bit set.
+ *  2. An object in a magazine has its span's bit set, and state OBJECT_FREE (any
+ *     state without misuse detection).
  *  3. A magazine of node n holds objects of node n only; who calls with a route
  *     derives it from the object's page word.
  *  4. mcache.c holds no lock while it calls the depot, mcentral or mheap, except
- *     create_lock while draining.
+ *     create_lock or a locked slot's own while draining.
  *
  * Bounds: sum over classes of 2 * batch * size, under 2 MiB a slot and node, and
  * as many slots as threads have run at once.

@@ -8,7 +8,8 @@
  *	                           v                      |
  *	                         mheap (called without the lock)
  *
- * The lock is held for the bits of one batch, never across the page heap.  A span
+ * The lock is held for the bits of one batch, or while a few spans give back kernel
+ * pages (mcentral_scavenge), never across the page heap.  A span
  * whose last object comes back leaves the set under the lock and goes to the page
  * heap after it.
  *

@@ -23,8 +23,8 @@
  *     already, when page_alloc could not take it for want of metadata.
  *  4. Descriptors are recycled, never unmapped.
  *
- * Locks: heap_cache.lock is only tried (except for fork and flush), and mheap.lock
- * is taken inside it.  Callers hold neither.
+ * Locks: heap_cache.lock is only tried by allocations (fork, flush and statistics
+ * wait for it), and mheap.lock is taken inside it.  Callers hold neither.
  */
 #include <errno.h>
 #include <string.h>
