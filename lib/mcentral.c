@@ -332,4 +332,7 @@ void mcentral_fork_done(unsigned int nr_nodes, bool child)
 				depot_fork_child(&mcentrals[n][sc].depot);
 		}
 	}
+	/* One thread: no span waits for a slot that the child does not use. */
+	if (child)
+		atomic_store_relaxed(&nr_slots, 1);
 }
