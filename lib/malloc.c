@@ -4,18 +4,18 @@
  * right below its fast one.
  *
  *	malloc: size -> class (one table) -> pop from this CPU's magazine
- *	free:   address -> page word -> class, state byte -> push
+ *	free:   address -> page entry -> class, state byte -> push
  *
  * Misuse detection.  An object's state byte lies in its span's descriptor.
  * malloc sets it, through the pointer that came with the slot; free finds it by
- * the page word, wants it set, and clears it before the object is cached.  So a
+ * the page entry, wants it set, and clears it before the object is cached.  So a
  * second free, a pointer into an object, or one that was never allocated is
  * stopped at the call.  A plain load and store: two threads that free the same
  * object at the same instant may both pass, and the second is then caught when
  * its batch meets the span's bitmap.
  *
- * Page word, index and state need no lock: a live object keeps its span, its
- * descriptor and its page word unchanged.
+ * Page entry, index and state need no lock: a live object keeps its span, its
+ * descriptor and its page entry unchanged.
  */
 #include <errno.h>
 #include <string.h>
@@ -34,18 +34,8 @@ static struct lock init_lock = LOCK_INIT(RANK_INIT);
 static bool initialised;		/* (a) */
 static bool check_on = true;		/* (c) conf.check, beside the fast path */
 
-/*
- * What free needs of a class, by route: a magic of 0 stands for "no such class"
- * and fails the test for an object's start.
- */
-static struct {
-	uint64_t magic;		/* (c) 32 bits of it */
-	uint64_t pad;		/* 16 bytes: the page word has the route as an offset */
-} routes[NR_ROUTES];
-
-static_assert(sizeof(routes[0]) == 1 << PAGE_WORD_ROUTE_SHIFT &&
-	      sizeof(struct mag_hdr) == 1 << PAGE_WORD_ROUTE_SHIFT,
-	      "a masked page word is an offset of both");
+static_assert(sizeof(struct mag_hdr) == 1 << PAGE_ENTRY_SHIFT,
+	      "a shifted place is the offset of a header");
 
 /*
  * Initialisation: inside the first call of the process, possibly before libc's
@@ -65,10 +55,6 @@ static bool heap_init(void)
 		     mcache_init() == 0;
 		if (ok) {
 			mcentral_init(topo.nr_nodes);
-			for (unsigned int n = 0; n < topo.nr_nodes; n++)
-				for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-					routes[route_make(n, sc)].magic =
-						size_classes[sc].magic;
 			check_on = conf.check;
 			/* pairs with the acquire in heap_ready() */
 			smp_store_release(&initialised, true);
@@ -177,73 +163,81 @@ EXPORT_AS(ha_malloc, malloc);
  */
 static void free_slow(void *ptr) __noinline;
 
-/* An address as the fast paths see it. */
+/* An object of a size class as the fast paths see it. */
 struct object {
-	uint64_t word;		/* page word */
 	uint8_t *state;
-	uint64_t route_off;	/* route, as the offset of a 16-byte entry */
+	size_t hdr_off;		/* of its magazine's header */
 };
 
 /* True when @addr is the start of an object of a size class; fills in @o. */
-static __always_inline bool object_find(uintptr_t addr, struct object *o)
+static __always_inline bool object_find(const struct page_entry *e,
+					uintptr_t addr, struct object *o)
 {
-	struct heap_arena *ha = arena_lookup(addr);
-	uint64_t product, magic;
+	uint64_t magic = READ_ONCE(e->magic);
+	uint32_t place = READ_ONCE(e->place);
+	uint64_t product = place_offset(place, addr) * magic;
 
-	if (unlikely(!ha))
-		return false;
-	o->word = arena_page_word(ha, addr);
-	o->route_off = o->word & PAGE_WORD_ROUTE_MASK;
-	magic = routes[o->route_off >> PAGE_WORD_ROUTE_SHIFT].magic;
-	product = page_word_offset(o->word, addr) * magic;
-	/* a route of 0 (large, or no span at all) has magic 0 and ends here */
+	/* the magic of a large span, or of none, is 0 and ends here */
 	if (unlikely((uint32_t)product >= (uint32_t)magic))
 		return false;
-	o->state = page_word_states(o->word) + (product >> 32);
+	o->state = READ_ONCE(e->states) + (product >> 32);
+	o->hdr_off = place >> PLACE_ROUTE_SHIFT;
 	return true;
+}
+
+/* The user's no more; false: it was not. */
+static __always_inline bool object_end(const struct object *o)
+{
+	if (likely(check_on)) {
+		if (unlikely(*o->state != OBJECT_LIVE))
+			return false;
+		*o->state = OBJECT_FREE;
+	}
+	return true;
+}
+
+static __always_inline void object_cache(void *ptr, const struct object *o)
+{
+	struct mag_slot slot = { .obj = ptr, .state = o->state };
+
+	if (unlikely(!mcache_push_off(o->hdr_off, slot)))
+		mcache_free_slow(o->hdr_off >> MAG_HDR_SHIFT, slot);
 }
 
 __export __hot void ha_free(void *ptr)
 {
-	struct mag_slot slot = { .obj = ptr };
+	const struct page_entry *e = window_entry((uintptr_t)ptr);
 	struct object o;
 
-	if (unlikely(!object_find((uintptr_t)ptr, &o)))
-		goto slow;
-	if (likely(check_on)) {
-		if (unlikely(*o.state != OBJECT_LIVE))
-			goto slow;
-		*o.state = OBJECT_FREE;
-	}
-	slot.state = o.state;
-	if (likely(mcache_push_off(o.route_off, slot)))
-		return;
-	mcache_free_slow(o.route_off >> PAGE_WORD_ROUTE_SHIFT, slot);
-	return;
-slow:
-	free_slow(ptr);
+	if (likely(e) && likely(object_find(e, (uintptr_t)ptr, &o)) &&
+	    likely(object_end(&o)))
+		object_cache(ptr, &o);
+	else
+		free_slow(ptr);
 }
 EXPORT_AS(ha_free, free);
 EXPORT_AS(ha_free, cfree);
 
-/* NULL, a large object, or misuse. */
+/* NULL, a large object, an arena outside of the window, or misuse. */
 static void free_slow(void *ptr)
 {
 	uintptr_t addr = (uintptr_t)ptr;
-	struct heap_arena *ha;
+	struct page_entry *e;
+	struct object o;
 	struct mspan *s;
-	uint64_t w;
 
 	if (!ptr)
 		return;
-	ha = heap_ready() ? arena_lookup(addr) : NULL;
-	w = ha ? smp_load_acquire(&ha->page[(addr >> HA_PAGE_SHIFT) &
-					    (ARENA_PAGES - 1)]) : 0;
-	if (!w || page_word_route(w))
-		debug_bad_pointer("free", addr);
-	s = page_word_span(w);
+	e = heap_ready() ? arena_entry(addr) : NULL;
+	if (e && object_find(e, addr, &o)) {
+		if (!object_end(&o))
+			debug_bad_pointer("free", addr);
+		object_cache(ptr, &o);
+		return;
+	}
+	s = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
 	/* one of two threads that free it at once wins */
-	if (s->start != addr ||
+	if (!s || s->start != addr ||
 	    __atomic_exchange_n(&s->object_state[0], OBJECT_FREE,
 				__ATOMIC_ACQ_REL) != OBJECT_LIVE)
 		debug_bad_pointer("free", addr);
@@ -256,23 +250,18 @@ static void free_slow(void *ptr)
 static size_t live_size(const char *op, void *ptr, struct mspan **large)
 {
 	uintptr_t addr = (uintptr_t)ptr;
+	struct page_entry *e = heap_ready() ? arena_entry(addr) : NULL;
 	struct object o;
-	uint64_t w;
-	struct heap_arena *ha;
 	struct mspan *s;
 
 	*large = NULL;
-	if (likely(object_find(addr, &o))) {
+	if (likely(e) && likely(object_find(e, addr, &o))) {
 		if (unlikely(check_on && *o.state != OBJECT_LIVE))
 			debug_bad_pointer(op, addr);
-		return size_classes[route_class(page_word_route(o.word))].size;
+		return size_classes[route_class(page_entry_route(e))].size;
 	}
-	ha = heap_ready() ? arena_lookup(addr) : NULL;
-	w = ha ? arena_page_word(ha, addr) : 0;
-	if (!w || page_word_route(w))
-		debug_bad_pointer(op, addr);
-	s = page_word_span(w);
-	if (s->start != addr || s->object_state[0] != OBJECT_LIVE)
+	s = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
+	if (!s || s->start != addr || s->object_state[0] != OBJECT_LIVE)
 		debug_bad_pointer(op, addr);
 	*large = s;
 	return mspan_size(s);

@@ -236,9 +236,8 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 	atomic_add_relaxed(&mc->nr_flushes, 1);
 	lock_acquire(&mc->lock);
 	for (unsigned int i = 0; i < n; i++) {
-		uintptr_t addr = (uintptr_t)slots[i].obj;
-		uint64_t w = arena_page_word(arena_lookup(addr), addr);
-		struct mspan *s = mcentral_put(mc, page_word_span(w), slots[i]);
+		struct page_entry *e = arena_entry((uintptr_t)slots[i].obj);
+		struct mspan *s = mcentral_put(mc, page_entry_span(e), slots[i]);
 
 		if (s)
 			empty[nr_empty++] = s;

@@ -16,8 +16,8 @@
  *
  * Invariants:
  *  1. Pages of a span in use are marked in use in page_alloc, and entered in the
- *     page words before the span is returned to the caller.
- *  2. Page words of free pages are 0.
+ *     page entries before the span is returned to the caller.
+ *  2. Page entries of free pages are 0.
  *  3. [grow_base, grow_end) is reserved address space inside this node's arenas,
  *     right behind what page_alloc was last given; a part of it may be prepared
  *     already, when page_alloc could not take it for want of metadata.
@@ -42,8 +42,8 @@
 /* Free memory below which nobody is told, bytes. */
 #define NOTIFY_FREE	(4UL << 20)
 
-static_assert(MAX_SPAN_PAGES <= (PAGE_WORD_IDX_MASK >> PAGE_WORD_IDX_SHIFT) + 1,
-	      "every page of a small span has its number in the page word");
+static_assert(MAX_SPAN_PAGES <= PLACE_SPAN_PAGES,
+	      "an offset in a small span fits in a page entry");
 
 struct mheap mheaps[MAX_NODES];
 void (*mheap_notify)(void);

@@ -222,17 +222,35 @@ void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind)
 	atomic_sub_relaxed(&vm_stat.nr_maps, 1);
 }
 
-void *vm_map_meta(size_t size)
+static void vm_mapped_meta(void *p, size_t size)
 {
 	int saved = errno;
-	void *p = vm_mmap(0, size, PROT_READ | PROT_WRITE, 0);
 
-	if (!p)
-		return NULL;
 	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
 	atomic_add_relaxed(&vm_stat.nr_maps, 1);
 	vm_name(p, size, "heaparena meta");
 	errno = saved;
+}
+
+void *vm_map_meta(size_t size)
+{
+	void *p = vm_mmap(0, size, PROT_READ | PROT_WRITE, 0);
+
+	if (p)
+		vm_mapped_meta(p, size);
+	return p;
+}
+
+void *vm_map_meta_at(uintptr_t addr, size_t size)
+{
+	void *p = vm_mmap(addr, size, PROT_READ | PROT_WRITE, VM_MAP_EXACT);
+
+	if (p && (uintptr_t)p != addr) {
+		vm_munmap(p, size);
+		p = NULL;
+	}
+	if (p)
+		vm_mapped_meta(p, size);
 	return p;
 }
 

@@ -28,11 +28,11 @@ static void take(const struct mag_slot *slots, unsigned int n, unsigned int nid,
 {
 	for (unsigned int i = 0; i < n; i++) {
 		uintptr_t addr = (uintptr_t)slots[i].obj;
-		uint64_t w = arena_page_word(arena_lookup(addr), addr);
-		struct mspan *s = page_word_span(w);
+		struct page_entry *e = arena_entry(addr);
+		struct mspan *s = page_entry_span(e);
 		unsigned int idx = mspan_index(s, addr);
 
-		check(page_word_route(w) == route_make(nid, sc));
+		check(page_entry_route(e) == route_make(nid, sc));
 		check(mspan_object(s, idx) == slots[i].obj && idx < s->nelems);
 		check(slots[i].state == &s->object_state[idx]);
 		check(__atomic_exchange_n(slots[i].state, OBJECT_LIVE,

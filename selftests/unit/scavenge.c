@@ -161,8 +161,7 @@ static void through_caches(unsigned int sc, unsigned int n)
 	}
 	while (n--) {
 		uintptr_t addr = (uintptr_t)slot[n].obj;
-		unsigned int route = page_word_route(
-			arena_page_word(arena_lookup(addr), addr));
+		unsigned int route = page_entry_route(arena_entry(addr));
 
 		if (!mcache_push(route, slot[n]))
 			mcache_free_slow(route, slot[n]);
