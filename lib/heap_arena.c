@@ -304,7 +304,7 @@ void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			(-base & PLACE_OFFSET_MASK);
 		magic = size_classes[sc].magic;
 	}
-	for (size_t i = sc ? nr_pages : 1; i-- > 0;)
+	for (size_t i = span_entries(nr_pages, sc); i-- > 0;)
 		set_entry(base + i * HA_PAGE_SIZE, states, place, magic);
 	page %= ARENA_PAGES;
 	__atomic_fetch_or(&arena_lookup(base)->start[page / 64], 1ULL << (page % 64),
@@ -326,7 +326,7 @@ void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc)
 
 	__atomic_fetch_and(&arena_lookup(base)->start[page / 64], ~(1ULL << (page % 64)),
 			   __ATOMIC_RELEASE);
-	for (size_t i = 0; i < (sc ? nr_pages : 1); i++)
+	for (size_t i = 0; i < span_entries(nr_pages, sc); i++)
 		clear_entry(base + i * HA_PAGE_SIZE);
 }
 

@@ -6,8 +6,9 @@
  * See lib/heap_arena.c.
  *
  * A page entry has what free() needs of a class and an object's state, so that it
- * touches nothing of the descriptor.  All pages of a small span have the same.  A
- * large span has one only on its first page, with a magic of 0, as in an empty one.
+ * touches nothing of the descriptor.  All pages of a span have the same, if it is
+ * of a class and has no more than PLACE_SPAN_PAGES.  Others have one only on their
+ * first page: a large one with a magic of 0, as in an empty entry.
  *
  *	place	31          21 20   17 16         13 12       0
  *		+-------------+-------+-------------+----------+
@@ -38,7 +39,7 @@ static_assert(sizeof(struct page_entry) == 16, "scaled by a shift");
 
 #define PAGE_ENTRY_SHIFT	4
 #define PLACE_ROUTE_SHIFT	17	/* to a header's offset; 4 more to the route */
-#define PLACE_SPAN_PAGES	16	/* a small span has no more */
+#define PLACE_SPAN_PAGES	16
 #define PLACE_OFFSET_MASK	(PLACE_SPAN_PAGES * HA_PAGE_SIZE - 1)
 
 #define ROUTE_CLASS_BITS	7
@@ -131,7 +132,7 @@ static inline struct page_entry *arena_entry(uintptr_t addr)
 	return ha ? arena_page(ha, addr) : NULL;
 }
 
-/* The span of a page that is the first one or belongs to a small span, or NULL. */
+/* The span of a page that has an entry, or NULL. */
 static inline struct mspan *page_entry_span(const struct page_entry *e)
 {
 	/* pairs with the release in heap_arena_set_span() */
@@ -145,7 +146,7 @@ static inline unsigned int page_entry_route(const struct page_entry *e)
 	return READ_ONCE(e->place) >> (PLACE_ROUTE_SHIFT + PAGE_ENTRY_SHIFT);
 }
 
-/* Byte offset of @addr in the small span that is at @place. */
+/* Byte offset of @addr, on a page with an entry, in the span that is at @place. */
 static __always_inline uint32_t place_offset(uint32_t place, uintptr_t addr)
 {
 	return (uint32_t)(addr + place) & PLACE_OFFSET_MASK;
@@ -164,6 +165,12 @@ static inline unsigned int route_class(unsigned int route)
 static inline unsigned int route_nid(unsigned int route)
 {
 	return route >> ROUTE_CLASS_BITS;
+}
+
+/* How many of a span's pages have an entry, the first ones. */
+static inline size_t span_entries(size_t nr_pages, unsigned int sc)
+{
+	return sc && nr_pages <= PLACE_SPAN_PAGES ? nr_pages : 1;
 }
 
 /* 0 or -ENOMEM; once, before the first arena. */

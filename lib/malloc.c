@@ -129,15 +129,6 @@ static void *alloc_class_slow(size_t sc)
 	return NULL;
 }
 
-/* Whatever the fast path declined. */
-static void *malloc_slow(size_t size) __noinline;
-static void *malloc_slow(size_t size)
-{
-	if (size <= MAX_SMALL_SIZE)
-		return alloc_class_slow(size_class_of(size));
-	return alloc_large(size, 1, false);
-}
-
 static __always_inline void *alloc_class(size_t sc)
 {
 	struct mag_slot slot;
@@ -145,6 +136,17 @@ static __always_inline void *alloc_class(size_t sc)
 	if (likely(mcache_pop(sc, &slot)))
 		return take_slot(&slot);
 	return alloc_class_slow(sc);
+}
+
+/* Whatever the fast path declined. */
+static void *malloc_slow(size_t size) __noinline;
+static void *malloc_slow(size_t size)
+{
+	if (size <= MAX_SMALL_SIZE)
+		return alloc_class_slow(size_class_of(size));
+	if (likely(size <= MAX_MEDIUM_SIZE))
+		return alloc_class(medium_class(size));
+	return alloc_large(size, 1, false);
 }
 
 __export __hot void *ha_malloc(size_t size)
@@ -245,33 +247,34 @@ static void free_slow(void *ptr)
 }
 
 /*
- * Look-ups of live objects.  @op names the caller in a report.
+ * Look-ups of live objects.  @op names the caller in a report; *own is the object's
+ * span where it has one to itself, medium or large.
  */
-static size_t live_size(const char *op, void *ptr, struct mspan **large)
+static size_t live_size(const char *op, void *ptr, struct mspan **own)
 {
 	uintptr_t addr = (uintptr_t)ptr;
 	struct page_entry *e = heap_ready() ? arena_entry(addr) : NULL;
 	struct object o;
-	struct mspan *s;
+	unsigned int sc;
 
-	*large = NULL;
 	if (likely(e) && likely(object_find(e, addr, &o))) {
 		if (unlikely(check_on && *o.state != OBJECT_LIVE))
 			debug_bad_pointer(op, addr);
-		return size_classes[route_class(page_entry_route(e))].size;
+		sc = route_class(page_entry_route(e));
+		*own = sc >= FIRST_MEDIUM_CLASS ? page_entry_span(e) : NULL;
+		return size_classes[sc].size;
 	}
-	s = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
-	if (!s || s->start != addr || s->object_state[0] != OBJECT_LIVE)
+	*own = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
+	if (!*own || (*own)->start != addr || (*own)->object_state[0] != OBJECT_LIVE)
 		debug_bad_pointer(op, addr);
-	*large = s;
-	return mspan_size(s);
+	return mspan_size(*own);
 }
 
 __export size_t ha_malloc_usable_size(void *ptr)
 {
-	struct mspan *large;
+	struct mspan *own;
 
-	return ptr ? live_size("malloc_usable_size", ptr, &large) : 0;
+	return ptr ? live_size("malloc_usable_size", ptr, &own) : 0;
 }
 EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
 
@@ -281,8 +284,8 @@ EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
  */
 static void check_size(void *ptr, size_t align, size_t size)
 {
-	struct mspan *large;
-	size_t has = live_size("free", ptr, &large);
+	struct mspan *own;
+	size_t has = live_size("free", ptr, &own);
 
 	if (size <= has && (size >= has / 2 || has <= max_size(align, 16)))
 		return;
@@ -312,6 +315,8 @@ __export size_t ha_good_size(size_t size)
 {
 	if (size <= MAX_SMALL_SIZE)
 		return size_classes[size_class_of(size)].size;
+	if (size <= MAX_MEDIUM_SIZE)
+		return size_classes[medium_class(size)].size;
 	if (size > PTRDIFF_MAX)
 		return size;
 	return size_to_pages(size) << HA_PAGE_SHIFT;
@@ -322,12 +327,17 @@ __export size_t ha_good_size(size_t size)
  */
 static void *zalloc(size_t size)
 {
+	struct mag_slot slot;
 	void *p;
 
-	if (unlikely(size > MAX_SMALL_SIZE))
-		return alloc_large(size, 1, true);
-	p = alloc_class(size_class_of(size));
-	return p ? memset(p, 0, size) : NULL;
+	if (likely(size <= MAX_SMALL_SIZE)) {
+		p = alloc_class(size_class_of(size));
+		return p ? memset(p, 0, size) : NULL;
+	}
+	if (size <= MAX_MEDIUM_SIZE && mcache_pop(medium_class(size), &slot))
+		return memset(take_slot(&slot), 0, size);
+	/* not at hand: pages of which the heap may know that they are zero */
+	return alloc_large(size, 1, true);
 }
 
 __export void *ha_calloc(size_t nmemb, size_t size)
@@ -342,6 +352,19 @@ __export void *ha_calloc(size_t nmemb, size_t size)
 }
 EXPORT_AS(ha_calloc, calloc);
 
+/* A medium object whose pages can be extended goes on as a large one. */
+static bool grow_medium(struct mspan *s, size_t size)
+{
+	if (size > PTRDIFF_MAX || !mheap_resize_span(s, size_to_pages(size)))
+		return false;
+	mcentral_disown(s);
+	mheap_make_large(s);
+	s->user_size = size;
+	/* check:off or not: those of large objects are kept */
+	s->object_state[0] = OBJECT_LIVE;
+	return true;
+}
+
 /* In place when the pages allow; a shrink to a small size moves. */
 static bool realloc_large(struct mspan *s, size_t size)
 {
@@ -350,15 +373,24 @@ static bool realloc_large(struct mspan *s, size_t size)
 	if (size <= MAX_SMALL_SIZE || size > PTRDIFF_MAX)
 		return false;
 	nr_pages = size_to_pages(size);
-	if (nr_pages != s->nr_pages && !mheap_resize_large(s, nr_pages))
+	if (nr_pages != s->nr_pages && !mheap_resize_span(s, nr_pages))
 		return false;
 	s->user_size = size;
 	return true;
 }
 
+static bool realloc_in_place(struct mspan *own, size_t old, size_t size)
+{
+	if (own && !own->sc)
+		return realloc_large(own, size);
+	if (size <= old)
+		return size >= old / 2;
+	return own && grow_medium(own, size);
+}
+
 __export void *ha_realloc(void *ptr, size_t size)
 {
-	struct mspan *large;
+	struct mspan *own;
 	size_t old;
 	void *new;
 
@@ -368,8 +400,8 @@ __export void *ha_realloc(void *ptr, size_t size)
 		ha_free(ptr);
 		return NULL;
 	}
-	old = live_size("realloc", ptr, &large);
-	if (large ? realloc_large(large, size) : size <= old && size >= old / 2)
+	old = live_size("realloc", ptr, &own);
+	if (realloc_in_place(own, old, size))
 		return ptr;
 	new = ha_malloc(size);
 	if (!new)
@@ -407,6 +439,8 @@ void *heap_alloc_aligned(size_t align, size_t size)
 		if (sc)
 			return alloc_class(sc);
 	}
+	if (align <= HA_PAGE_SIZE && size > MAX_SMALL_SIZE)
+		return malloc_slow(size);
 	if (align > HA_PAGE_SIZE && align > PTRDIFF_MAX - size) {
 		errno = ENOMEM;
 		return NULL;

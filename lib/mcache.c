@@ -35,8 +35,9 @@
  *  4. mcache.c holds no lock while it calls the depot, mcentral or mheap, except
  *     create_lock or a locked slot's own while draining.
  *
- * Bounds: sum over classes of 2 * batch * size, under 2 MiB a slot and node, and
- * as many slots as threads have run at once.
+ * Bounds: of each class 2 batches, of those above 256 KiB one object: under 4 MiB a
+ * slot and node for the small classes together, under 9 MiB for the medium ones, in
+ * a program that uses them all; and as many slots as threads have run at once.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -55,6 +56,7 @@
 
 #define NR_LOCKED		16
 #define MAG_BATCHES		2	/* of its class a magazine can hold */
+#define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
 /* Without it the tops of all classes fall into the same few sets of the L1 cache. */
 #define MAG_GAP			L1_CACHE_BYTES
 #ifndef AT_RSEQ_FEATURE_SIZE
@@ -235,6 +237,14 @@ unsigned int mcache_nid(void)
  * Slots.
  */
 
+/* Objects that a magazine of class @sc can hold. */
+static unsigned int mag_room(unsigned int sc)
+{
+	const struct size_class *k = &size_classes[sc];
+
+	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
+}
+
 static struct mag_hdr *mcache_new(void)
 {
 	unsigned int nr_hdrs = topo.nr_nodes * ROUTE_CLASSES;
@@ -243,8 +253,7 @@ static struct mag_hdr *mcache_new(void)
 	size_t slots = bytes;
 
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-		bytes += topo.nr_nodes * (MAG_BATCHES * MAG_SLOT_SIZE *
-					  size_classes[sc].batch + MAG_GAP);
+		bytes += topo.nr_nodes * (mag_room(sc) * MAG_SLOT_SIZE + MAG_GAP);
 	hdrs = meta_alloc(bytes);
 	if (!hdrs)
 		return NULL;
@@ -256,8 +265,8 @@ static struct mag_hdr *mcache_new(void)
 			h->base = slots - route * sizeof(*h);
 			h->top = h->base;
 			h->batch = size_classes[sc].batch;
-			h->limit = h->base + MAG_BATCHES * h->batch * MAG_SLOT_SIZE;
-			slots += MAG_BATCHES * h->batch * MAG_SLOT_SIZE + MAG_GAP;
+			h->limit = h->base + mag_room(sc) * MAG_SLOT_SIZE;
+			slots += mag_room(sc) * MAG_SLOT_SIZE + MAG_GAP;
 		}
 	}
 	return hdrs;

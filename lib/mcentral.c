@@ -50,10 +50,11 @@ void mcentral_init(unsigned int nr_nodes)
 			struct mcentral *mc = &mcentrals[n][sc];
 			size_t max = DEPOT_BYTES / ((size_t)k->size * k->batch);
 
+			if (max < DEPOT_MIN && k->size <= DEPOT_BYTES)
+				max = DEPOT_MIN;
 			lock_init(&mc->lock, RANK_MCENTRAL);
 			span_set_init(&mc->partial);
-			depot_init(&mc->depot, max < DEPOT_MIN ? DEPOT_MIN :
-				   max > DEPOT_MAX ? DEPOT_MAX : max);
+			depot_init(&mc->depot, min_size(max, DEPOT_MAX));
 		}
 	}
 }
@@ -294,6 +295,15 @@ bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 	}
 	lock_release(&mc->lock);
 	return left == 0;
+}
+
+void mcentral_disown(struct mspan *s)
+{
+	struct mcentral *mc = &mcentrals[s->nid][s->sc];
+
+	lock_acquire(&mc->lock);
+	mc->nr_out--;
+	lock_release(&mc->lock);
 }
 
 void mcentral_drain(unsigned int nid, unsigned int sc)

@@ -40,6 +40,8 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 /* Take @n objects of one route back into their spans.  Holds no lock. */
 void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n);
+/* The only object of @s, which is out, leaves its class for good. */
+void mcentral_disown(struct mspan *s);
 /*
  * Give whole free kernel pages inside partly used spans back to the kernel, in
  * spans not visited in @round yet, at most @nr_spans of them.  *bytes: what went

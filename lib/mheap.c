@@ -140,20 +140,27 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 	return page_alloc_alloc(&h->pages, nr, align, nr_scav);
 }
 
+/* Medium and large spans have descriptors alike: realloc turns one into the other. */
+static unsigned int span_kind(unsigned int sc)
+{
+	return sc < FIRST_MEDIUM_CLASS ? sc : 0;
+}
+
 /*
  * Descriptors of a class, under h->lock.  A fresh one gets its states, which it
  * keeps when it is recycled.
  */
 static struct mspan *mheap_try_get(struct mheap *h, unsigned int sc)
 {
-	struct mspan *s = fixalloc_alloc(&h->spans[sc]);
+	struct fixalloc *f = &h->spans[span_kind(sc)];
+	struct mspan *s = fixalloc_alloc(f);
 	struct mspan **states;
 
 	if (!s || s->object_state)
 		return s;
-	states = meta_alloc_states(mspan_state_bytes(class_nelems(sc)));
+	states = meta_alloc_states(mspan_state_bytes(sc));
 	if (!states) {
-		fixalloc_free(&h->spans[sc], s);
+		fixalloc_free(f, s);
 		return NULL;
 	}
 	states[-1] = s;
@@ -185,7 +192,7 @@ static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 
 static void mheap_span_put(struct mheap *h, struct mspan *s)
 {
-	fixalloc_free(&h->spans[s->sc], s);
+	fixalloc_free(&h->spans[span_kind(s->sc)], s);
 }
 
 /*
@@ -196,11 +203,11 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 			    unsigned int sc, uintptr_t *base, struct mspan **sp)
 {
 	size_t nr = size_classes[sc].pages, nr_scav;
-	struct mspan *s = c->spans[sc];
+	struct mspan **stash = &c->spans[span_kind(sc)], *s = *stash;
 
 	*base = page_cache_alloc(&c->pages, nr, &nr_scav);
 	if (*base && s) {
-		c->spans[sc] = *(struct mspan **)s;
+		*stash = *(struct mspan **)s;
 		*sp = s;
 		return 0;
 	}
@@ -217,12 +224,12 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 
 		if (!new)
 			break;
-		*(struct mspan **)new = c->spans[sc];
-		c->spans[sc] = new;
+		*(struct mspan **)new = *stash;
+		*stash = new;
 	}
-	s = c->spans[sc];
+	s = *stash;
 	if (s && *base)
-		c->spans[sc] = *(struct mspan **)s;
+		*stash = *(struct mspan **)s;
 	else if (*base)
 		page_alloc_free(&h->pages, *base, nr, false);
 	lock_release(&h->lock);
@@ -238,7 +245,7 @@ static int mheap_alloc_direct(struct mheap *h, size_t nr, size_t align,
 	*sp = mheap_span_get(h, sc);
 	*base = *sp ? mheap_alloc_pages(h, nr, align, nr_scav) : 0;
 	if (*sp && !*base)
-		fixalloc_free(&h->spans[sc], *sp);
+		fixalloc_free(&h->spans[span_kind(sc)], *sp);
 	lock_release(&h->lock);
 	return *base ? 0 : -ENOMEM;
 }
@@ -327,7 +334,21 @@ void mheap_free_span(struct mspan *s)
 		mheap_notify();
 }
 
-bool mheap_resize_large(struct mspan *s, size_t nr_pages)
+void mheap_make_large(struct mspan *s)
+{
+	struct mheap *h = &mheaps[s->nid];
+
+	/* of the pages that it had as one of its class */
+	heap_arena_clear_span(s->start, size_classes[s->sc].pages, s->sc);
+	s->sc = 0;
+	s->size = 0;
+	smp_store_release(&s->state, MSPAN_LARGE);
+	heap_arena_set_span(s->start, s->nr_pages, s->object_state, h->nid, 0);
+	atomic_add_relaxed(&h->nr_large, 1);
+	atomic_add_relaxed(&h->large_bytes, s->nr_pages << HA_PAGE_SHIFT);
+}
+
+bool mheap_resize_span(struct mspan *s, size_t nr_pages)
 {
 	struct mheap *h = &mheaps[s->nid];
 	size_t old = s->nr_pages, nr_scav;
@@ -345,7 +366,7 @@ bool mheap_resize_large(struct mspan *s, size_t nr_pages)
 	if (ok)
 		WRITE_ONCE(s->nr_pages, nr_pages);
 	lock_release(&h->lock);
-	if (ok)
+	if (ok && !s->sc)
 		atomic_add_relaxed(&h->large_bytes,
 				   (nr_pages - old) << HA_PAGE_SHIFT);
 	return ok;

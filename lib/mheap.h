@@ -31,7 +31,7 @@ struct mheap {
 	uintptr_t grow_end;				/*     in pages yet: [base, end), of */
 	uintptr_t ready_end;				/*     which [base, ready) is prepared */
 	size_t nr_donated;				/* (l) pages that became metadata */
-	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by class */
+	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by kind */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
 	size_t nr_large;				/* (a) allocations so far */
@@ -64,8 +64,10 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 				size_t align_pages, bool *zeroed);
 /* Either kind; the caller owns it wholly.  Holds no lock. */
 void mheap_free_span(struct mspan *s);
-/* Change a large span's length in place; false when its neighbour is taken. */
-bool mheap_resize_large(struct mspan *s, size_t nr_pages);
+/* Change the length of a span of one object; false when its neighbour is taken. */
+bool mheap_resize_span(struct mspan *s, size_t nr_pages);
+/* A medium span, of one object that is out, becomes a large one as it is. */
+void mheap_make_large(struct mspan *s);
 
 /*
  * Return every free page to the kernel, at most @max bytes; the number of bytes

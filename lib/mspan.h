@@ -76,18 +76,23 @@ static inline size_t mspan_bytes(unsigned int nelems)
 	return sizeof(struct mspan) + bitmap_words(nelems) * sizeof(uint64_t);
 }
 
-/* Whole lines; the few states of large objects share one, or a large heap would
- * spread them over more cache than it has. */
-static inline size_t mspan_state_bytes(unsigned int nelems)
-{
-	size_t need = sizeof(struct mspan *) + nelems + 1;
-
-	return need <= 16 ? 16 : need <= 32 ? 32 : align_up(need, 64);
-}
-
 static inline unsigned int class_nelems(unsigned int sc)
 {
 	return sc ? size_classes[sc].nelems : 1;
+}
+
+/*
+ * Whole lines.  The few states of larger small objects share one, or a heap of many
+ * would spread them over more cache than there is; a medium or large object can
+ * afford one, and two CPUs that work on two of them do not meet in it.
+ */
+static inline size_t mspan_state_bytes(unsigned int sc)
+{
+	size_t need = sizeof(struct mspan *) + class_nelems(sc) + 1;
+
+	if (!sc || sc >= FIRST_MEDIUM_CLASS)
+		return 64;
+	return need <= 16 ? 16 : need <= 32 ? 32 : align_up(need, 64);
 }
 
 static inline size_t mspan_size(const struct mspan *s)

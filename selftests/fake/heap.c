@@ -165,7 +165,7 @@ static const char *walk_pages(struct mspan *s, const struct page_entry *first)
 		uintptr_t addr = s->start + i * HA_PAGE_SIZE;
 		const struct page_entry *e = arena_entry(addr);
 
-		if (!e || !same_entry(e, s->sc ? first : &none))
+		if (!e || !same_entry(e, i < span_entries(s->nr_pages, s->sc) ? first : &none))
 			return "a page entry inside a span";
 		if (start_at(addr))
 			return "a start bit inside a span";

@@ -99,7 +99,7 @@ static struct mspan *span_new(uintptr_t start, size_t nr_pages, unsigned int sc,
 	unsigned int n = class_nelems(sc);
 	struct mspan *s = meta_alloc(mspan_bytes(n)), **states;
 
-	states = meta_alloc_states(mspan_state_bytes(n));
+	states = meta_alloc_states(mspan_state_bytes(sc));
 	check(s && states);
 	states[0] = s;
 	s->object_state = (uint8_t *)(states + 1);
@@ -132,6 +132,12 @@ START_TEST(page_entries)
 			struct page_entry *e = arena_entry(addr);
 			unsigned int route = page_entry_route(e);
 
+			check(heap_arena_find_span(addr) == s);
+			if ((addr - start) / HA_PAGE_SIZE >= span_entries(nr, sc)) {
+				check(entry_empty(addr));
+				continue;
+			}
+
 			check(route == route_make(_i, sc) && route < NR_ROUTES);
 			check(route_nid(route) == (unsigned int)_i);
 			check(route_class(route) == sc);
@@ -141,7 +147,6 @@ START_TEST(page_entries)
 			check(page_entry_span(e) == s);
 			check(place_offset(e->place, addr) == addr - start);
 			check(place_offset(e->place, addr + 1023) == addr - start + 1023);
-			check(heap_arena_find_span(addr) == s);
 		}
 		heap_arena_clear_span(start, nr, sc);
 		for (uintptr_t addr = start; addr < start + mspan_size(s);
@@ -203,7 +208,7 @@ static void world_check_page(struct world *w, size_t i)
 
 	if (w->page[i]) {
 		check(s == w->page[i]);
-		check(empty == (!s->sc && addr != s->start));
+		check(empty == ((addr - s->start) / HA_PAGE_SIZE >= span_entries(s->nr_pages, s->sc)));
 	} else {
 		/* the caller compares with the bounds */
 		check(empty && (!s || !mspan_contains(s, addr)));

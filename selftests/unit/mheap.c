@@ -167,7 +167,7 @@ static void step_resize(struct world *w)
 	room = nr > old ? page_alloc_count_free(pa, h->start + old * HA_PAGE_SIZE,
 						nr - old) : 0;
 	fits = nr <= old || room == nr - old;
-	check(mheap_resize_large(h->s, nr) == fits);
+	check(mheap_resize_span(h->s, nr) == fits);
 	if (fits) {
 		h->nr_pages = nr;
 		w->nr_pages += nr - old;

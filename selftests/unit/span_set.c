@@ -19,7 +19,7 @@ struct world {
 static struct mspan *span_new(unsigned int sc, unsigned int i)
 {
 	unsigned int n = class_nelems(sc);
-	uint8_t *states = calloc(1, mspan_state_bytes(n));
+	uint8_t *states = calloc(1, mspan_state_bytes(sc));
 	struct mspan *s = calloc(1, mspan_bytes(n));
 
 	check(s && states);

@@ -58,7 +58,7 @@ START_TEST(live_exact)
 	check(last.nr_spans == 0 && last.nr_refill == 0 && last.nr_spans_total == 0);
 	for (unsigned int step = 0; step < 6000; step++) {
 		unsigned int i = rand_below(&r, MAX_LIVE);
-		size_t size = rand_log(&r, rand_below(&r, 16) ? 15 : 20);
+		size_t size = rand_log(&r, rand_below(&r, 16) ? 15 : 23);
 
 		if (p[i]) {
 			live -= usable(p[i]);
@@ -68,7 +68,7 @@ START_TEST(live_exact)
 			p[i] = ha_malloc(size);
 			check(p[i]);
 			live += usable(p[i]);
-			nr_large += size > MAX_SMALL_SIZE;
+			nr_large += size > MAX_MEDIUM_SIZE;
 		}
 		st = get();
 		check(st.live == live && st.nr_large == nr_large);
@@ -190,7 +190,7 @@ static void report_child(void)
 	heap_up(&heap_modes[0]);
 	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
 		p[i] = ha_malloc(1000);
-	check(p[99] && ha_malloc(1 << 20) && ha_malloc(1 << 20));
+	check(p[99] && ha_malloc(2 << 20) && ha_malloc(2 << 20));
 	exit(0);
 }
 
