@@ -27,9 +27,9 @@
 #include "mheap.h"
 
 /* Bytes of objects a depot may hold, and bounds of the batches. */
-#define DEPOT_BYTES	(256UL << 10)
+#define DEPOT_BYTES	(64UL << 10)
 #define DEPOT_MIN	2
-#define DEPOT_MAX	16
+#define DEPOT_MAX	32
 
 /* Spans looked at for one that a slot had before. */
 #define PICK_TRIES	8
@@ -204,29 +204,56 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 }
 
 /*
- * One object back under the lock of its span; the span if that emptied it, for
- * the caller to return to the heap without the lock.
+ * Under the lock: the first of slots[] and those behind it that are of the same
+ * span, which is told by their states, go back to it, as many at once as share a
+ * word of bits; how many.
  */
-static struct mspan *mcentral_put(struct mcentral *mc, struct mspan *s,
-				  struct mag_slot slot)
+static unsigned int put_run(struct mcentral *mc, struct mspan *s,
+			    const struct mag_slot *slots, unsigned int n)
 {
-	bool was_full = mspan_full(s);
+	size_t idx = slots[0].state - s->object_state;
+	unsigned int i = 0;
 
-	if (unlikely(!mspan_free(s, slot.state - s->object_state)))
-		debug_bad_pointer("free", (uintptr_t)slot.obj);
-	mc->nr_out--;
-	if (was_full)
-		span_set_add(&mc->partial, s);
-	if (s->nr_alloc == 0) {
-		forget_dropped(mc, s);
-		span_set_del(&mc->partial, s);
-		return s;
+	while (i < n && idx < s->nelems) {
+		unsigned int word = idx / 64;
+		uint64_t mask = 0;
+
+		do {
+			uint64_t bit = 1ULL << (idx % 64);
+
+			if (unlikely((mask | ~s->bits[word]) & bit))
+				debug_bad_pointer("free", (uintptr_t)slots[i].obj);
+			mask |= bit;
+			if (++i == n)
+				break;
+			idx = slots[i].state - s->object_state;
+		} while (idx / 64 == word && idx < s->nelems);
+		mspan_free(s, word, mask);
 	}
-	if (!was_full)
-		span_set_update(&mc->partial, s);
-	return NULL;
+	mc->nr_out -= i;
+	return i;
 }
 
+/* Where @s belongs now; true when it is empty, and the caller's to return. */
+static bool span_settle(struct mcentral *mc, struct mspan *s, bool was_full)
+{
+	if (s->nr_alloc == 0) {
+		forget_dropped(mc, s);
+		if (!was_full)
+			span_set_del(&mc->partial, s);
+		return true;
+	}
+	if (was_full)
+		span_set_add(&mc->partial, s);
+	else
+		span_set_update(&mc->partial, s);
+	return false;
+}
+
+/*
+ * Objects that were allocated or freed one after the other are often of one span:
+ * its place in the set is looked at once a run.
+ */
 void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n)
 {
@@ -236,11 +263,12 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 
 	atomic_add_relaxed(&mc->nr_flushes, 1);
 	lock_acquire(&mc->lock);
-	for (unsigned int i = 0; i < n; i++) {
-		struct page_entry *e = arena_entry((uintptr_t)slots[i].obj);
-		struct mspan *s = mcentral_put(mc, page_entry_span(e), slots[i]);
+	for (unsigned int i = 0; i < n;) {
+		struct mspan *s = page_entry_span(arena_entry((uintptr_t)slots[i].obj));
+		bool was_full = mspan_full(s);
 
-		if (s)
+		i += put_run(mc, s, slots + i, n - i);
+		if (span_settle(mc, s, was_full))
 			empty[nr_empty++] = s;
 	}
 	lock_release(&mc->lock);

@@ -83,16 +83,12 @@ unsigned int mspan_alloc_line(struct mspan *s, struct mag_slot *slots,
 	return 0;
 }
 
-bool mspan_free(struct mspan *s, unsigned int idx)
+void mspan_free(struct mspan *s, unsigned int word, uint64_t mask)
 {
-
-	if (unlikely(!bitmap_test(s->bits, idx)))
-		return false;
-	bitmap_clear(s->bits, idx);
-	if (idx / 64 < s->hint)
-		s->hint = idx / 64;
-	s->nr_alloc--;
-	return true;
+	s->bits[word] &= ~mask;
+	s->nr_alloc -= popcount64(mask);
+	if (word < s->hint)
+		s->hint = word;
 }
 
 /* Is no object that touches [from, to) of the span out of it? */

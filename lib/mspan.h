@@ -134,8 +134,8 @@ unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n
  */
 unsigned int mspan_alloc_line(struct mspan *s, struct mag_slot *slots,
 			      unsigned int n);
-/* Give one back; false when its bit was clear already (a double free). */
-bool mspan_free(struct mspan *s, unsigned int idx);
+/* Give those of @mask in @word of the bits back: all of them are out. */
+void mspan_free(struct mspan *s, unsigned int word, uint64_t mask);
 
 /*
  * The next run of whole kernel pages (1 << @page_shift bytes) of a small span that

@@ -83,18 +83,26 @@ static void step_alloc(struct world *w, unsigned int n, struct unit_rand *r)
 	check(slots[got].obj == (void *)0x5a5a5a5a5a5a5a5aUL);
 }
 
+/* @idx, and with @r some of the others that share its word, if they are out. */
+static void step_free_with(struct world *w, unsigned int idx, struct unit_rand *r)
+{
+	unsigned int word = idx / 64;
+	uint64_t mask = 0;
+
+	for (unsigned int i = word * 64; i < w->s->nelems && i < word * 64 + 64; i++) {
+		if (!w->out[i] || (i != idx && (!r || rand_below(r, 8))))
+			continue;
+		w->s->object_state[i] = OBJECT_FREE;
+		mask |= 1ULL << (i % 64);
+		w->out[i] = false;
+		w->nr_out--;
+	}
+	mspan_free(w->s, word, mask);
+}
+
 static void step_free(struct world *w, unsigned int idx)
 {
-	uint16_t hint = w->s->hint;
-
-	if (!w->out[idx]) {
-		check(!mspan_free(w->s, idx) && w->s->hint == hint);
-		return;
-	}
-	w->s->object_state[idx] = OBJECT_FREE;
-	check(mspan_free(w->s, idx));
-	w->out[idx] = false;
-	w->nr_out--;
+	step_free_with(w, idx, NULL);
 }
 
 START_TEST(random_steps)
@@ -112,7 +120,7 @@ START_TEST(random_steps)
 			step_alloc(&w, rand_below(&r, 34), &r);
 		else
 			for (unsigned int k = rand_below(&r, 34); k; k--)
-				step_free(&w, rand_below(&r, w.s->nelems));
+				step_free_with(&w, rand_below(&r, w.s->nelems), &r);
 		world_check(&w);
 	}
 	world_free(&w);

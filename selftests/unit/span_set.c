@@ -104,8 +104,9 @@ static void drain(struct mspan *s, unsigned int n, struct unit_rand *r)
 	while (n-- && s->nr_alloc) {
 		unsigned int i = rand_below(r, s->nelems);
 
-		while (!mspan_free(s, i))
+		while (!bitmap_test(s->bits, i))
 			i = (i + 1) % s->nelems;
+		mspan_free(s, i / 64, 1ULL << (i % 64));
 	}
 }
 

@@ -32,12 +32,14 @@
 #define NR_ALIGNS 10
 
 /*
- * One refill should move about this much memory, and at most 32 objects: more of
- * the objects that are costly to come by, whose misses take a page heap's lock.
+ * One refill should move about this much memory: more of the objects that are
+ * costly to come by, whose misses take a page heap's lock. Of small ones up to 64,
+ * whose states are a cache line, as long as they are half of it.
  */
 #define BATCH_BYTES 16384
 #define BATCH_BYTES_PAGES 65536
-#define BATCH_MAX 32
+#define BATCH_SOME 32
+#define BATCH_MAX 64
 
 static const struct rule_params *params = &rule_project;
 static struct rule_class tab[RULE_MAX_CLASSES];
@@ -75,10 +77,15 @@ static uint32_t magic_of(unsigned int sc)
 
 static unsigned int batch_of(unsigned int sc)
 {
-	unsigned int bytes = tab[sc].size < params->page_size ? BATCH_BYTES :
-							       BATCH_BYTES_PAGES;
-	unsigned int n = sc ? bytes / tab[sc].size : 1;
+	unsigned int size = tab[sc].size, n;
 
+	if (!sc)
+		return 1;
+	n = (size < params->page_size ? BATCH_BYTES : BATCH_BYTES_PAGES) / size;
+	if (n > BATCH_SOME) {
+		n = BATCH_BYTES / 2 / size;
+		n = n < BATCH_SOME ? BATCH_SOME : n;
+	}
 	return n < 1 ? 1 : n > BATCH_MAX ? BATCH_MAX : n;
 }
 
