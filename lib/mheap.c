@@ -128,6 +128,14 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 	return mheap_take(h, need);
 }
 
+static void mheap_note_peak(struct mheap *h)
+{
+	size_t used = h->pages.nr_pages - h->pages.nr_free;
+
+	if (used > h->peak)
+		h->peak = used;
+}
+
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 				   size_t *nr_scav)
 {
@@ -135,9 +143,10 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 
 	lock_assert_held(&h->lock);
 	base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
-	if (base || mheap_grow(h, nr + align - 1))
-		return base;
-	return page_alloc_alloc(&h->pages, nr, align, nr_scav);
+	if (!base && !mheap_grow(h, nr + align - 1))
+		base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
+	mheap_note_peak(h);
+	return base;
 }
 
 /* Medium and large spans have descriptors alike: realloc turns one into the other. */
@@ -214,8 +223,10 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 	lock_acquire(&h->lock);
 	if (!*base) {
 		page_cache_flush(&c->pages, &h->pages);
-		if (page_alloc_to_cache(&h->pages, &c->pages))
+		if (page_alloc_to_cache(&h->pages, &c->pages)) {
+			mheap_note_peak(h);
 			*base = page_cache_alloc(&c->pages, nr, &nr_scav);
+		}
 		if (!*base)
 			*base = mheap_alloc_pages(h, nr, 1, &nr_scav);
 	}
@@ -365,6 +376,7 @@ bool mheap_resize_span(struct mspan *s, size_t nr_pages)
 	}
 	if (ok)
 		WRITE_ONCE(s->nr_pages, nr_pages);
+	mheap_note_peak(h);
 	lock_release(&h->lock);
 	if (ok && !s->sc)
 		atomic_add_relaxed(&h->large_bytes,
@@ -412,6 +424,18 @@ size_t mheap_release(unsigned int nid, size_t max)
 		limit = base;
 	}
 	return done;
+}
+
+size_t mheap_take_peak(unsigned int nid)
+{
+	struct mheap *h = &mheaps[nid];
+	size_t peak;
+
+	lock_acquire(&h->lock);
+	peak = h->peak;
+	h->peak = h->pages.nr_pages - h->pages.nr_free;
+	lock_release(&h->lock);
+	return peak;
 }
 
 void mheap_stat(unsigned int nid, struct mheap_stat *st)

@@ -31,6 +31,7 @@ struct mheap {
 	uintptr_t grow_end;				/*     in pages yet: [base, end), of */
 	uintptr_t ready_end;				/*     which [base, ready) is prepared */
 	size_t nr_donated;				/* (l) pages that became metadata */
+	size_t peak;					/* (l) pages in use, since last asked */
 	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by kind */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
@@ -88,6 +89,8 @@ struct mheap_stat {
 	size_t nr_spans_total;
 };
 
+/* Most pages in use (or in windows) at a time since the last call. */
+size_t mheap_take_peak(unsigned int nid);
 void mheap_stat(unsigned int nid, struct mheap_stat *st);
 
 /* Locks of all nodes, in order. */

@@ -93,15 +93,18 @@ static size_t pages_used(unsigned int nid, const struct mheap_stat *st)
 static size_t above_goal(unsigned int nid, bool decay)
 {
 	struct mheap_stat st;
-	size_t used, resident, goal;
+	size_t used, resident, goal, peak = mheap_take_peak(nid), out;
 
 	mheap_stat(nid, &st);
 	used = pages_used(nid, &st);
+	/* what was in use at the highest moment since the last look, dropped or not */
+	out = st.pages - st.free - used;
+	peak = max_size(peak > out ? peak - out : 0, used);
 	resident = used + st.free - st.returned;
-	if (sc.peak[nid] <= used)
-		sc.peak[nid] = used;
-	else if (decay)
+	if (decay && sc.peak[nid] > used)
 		sc.peak[nid] -= ((sc.peak[nid] - used) >> PEAK_SHIFT) + 1;
+	if (sc.peak[nid] < peak)
+		sc.peak[nid] = peak;
 	goal = sc.peak[nid] + (sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT);
 	return resident > goal ? (resident - goal) << HA_PAGE_SHIFT : 0;
 }
