@@ -174,6 +174,30 @@ size_t ha_good_size(size_t size);
 size_t ha_release(void);
 
 /**
+ * ha_limit_set - limit the memory of the heap
+ * @soft: bytes, 0 for none: above it memory is given back sooner, and allocations
+ * help with that, for half of a CPU at most
+ * @hard: bytes, 0 for none: what would pass it fails
+ *
+ * What counts is what is resident or would be if it were touched: objects, free
+ * memory not given back yet, and the allocator's own.  Takes the place of the
+ * options limit and soft; limits of the control group go on beside it.  A limit may
+ * be below what is in use: the heap then shrinks as objects are freed.
+ *
+ * Context: at any time, also below what is in use.
+ * Return: 0, or -1 with EINVAL for a limit below 1 MiB, or @soft above @hard.
+ */
+int ha_limit_set(size_t soft, size_t hard);
+
+/**
+ * ha_limit_get - the limits in force
+ * @soft: where the soft one goes, bytes: the least of ha_limit_set()'s, the options'
+ * and what the control group leaves to the heap; 0 for none
+ * @hard: where the hard one goes, 0 for none
+ */
+void ha_limit_get(size_t *soft, size_t *hard);
+
+/**
  * ha_background_work - do one step of what the background thread does
  *
  * For programs that forbid the thread (option background:off): call it every
