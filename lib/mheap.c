@@ -387,14 +387,12 @@ void mheap_free_span(struct mspan *s)
 		mheap_notify();
 }
 
-bool mheap_resize_large(struct mspan *s, size_t nr_pages)
+static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
 {
 	struct mheap *h = &mheaps[s->nid];
 	size_t old = s->nr_pages, nr_scav;
 	bool ok = true;
 
-	if (nr_pages > old)
-		limit_check((nr_pages - old) << HA_PAGE_SHIFT);
 	lock_acquire(&h->lock);
 	if (nr_pages < old) {
 		page_alloc_free(&h->pages, s->start + (nr_pages << HA_PAGE_SHIFT),
@@ -412,6 +410,19 @@ bool mheap_resize_large(struct mspan *s, size_t nr_pages)
 		atomic_add_relaxed(&h->large_bytes,
 				   (nr_pages - old) << HA_PAGE_SHIFT);
 	return ok;
+}
+
+bool mheap_resize_large(struct mspan *s, size_t nr_pages)
+{
+	size_t more = nr_pages > s->nr_pages ? nr_pages - s->nr_pages : 0;
+
+	more <<= HA_PAGE_SHIFT;
+	if (more)
+		limit_check(more);
+	if (mheap_try_resize(s, nr_pages))
+		return true;
+	/* its neighbour may be free, and the limit alone in the way */
+	return !limit_fits(more) && limit_retry(more) && mheap_try_resize(s, nr_pages);
 }
 
 void mheap_flush_caches(unsigned int nid)
