@@ -3,62 +3,12 @@
  * cgroup: made-up hierarchies in a folder, what is found in them, and numbers
  * that are none.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-
 #include "cgroup.h"
 
-#include "fake/unit.h"
+#include "fake/root.h"
 
 #define MIB	(1UL << 20)
 #define NO_V1	"9223372036854771712\n"
-
-static char root[64];
-
-/* Write @text to @path under the root, folders included. */
-static void put(const char *path, const char *text)
-{
-	char full[1024], *slash;
-	int fd;
-
-	check((size_t)snprintf(full, sizeof(full), "%s%s", root, path) < sizeof(full));
-	for (slash = full + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
-		*slash = '\0';
-		check(mkdir(full, 0755) == 0 || errno == EEXIST);
-		*slash = '/';
-	}
-	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-	check(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
-	close(fd);
-}
-
-static void put_number(const char *dir, const char *name, size_t v)
-{
-	char path[512], text[32];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	if (v == SIZE_MAX)
-		snprintf(text, sizeof(text), "max\n");
-	else
-		snprintf(text, sizeof(text), "%zu\n", v);
-	put(path, text);
-}
-
-static void fake_root(void)
-{
-	strcpy(root, "/tmp/ha-cgroup.XXXXXX");
-	check(mkdtemp(root));
-}
-
-static void drop_root(void)
-{
-	char cmd[128];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf %s", root);
-	check(system(cmd) == 0);
-}
 
 #define MOUNTS								\
 	"22 1 0:20 / /proc rw,nosuid - proc proc rw\n"			\
