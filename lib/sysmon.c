@@ -11,9 +11,9 @@
  * The thread is started by the allocation that passes half of a limit, and by the free that leaves the heap with NOTIFY_FREE bytes
  * free and resident, in a process whose heap has reached START_BYTES: a process
  * that stays small, or never frees and has no limit, has none.  It wakes every
- * 100 ms while there is something to do, uses 1 % of a CPU in the mean (half of one
- * while a soft limit is passed), and then sleeps without a timeout until it is
- * notified.  All signals are blocked in it.
+ * 100 ms while there is something to do, and at once when a limit is passed, uses
+ * 1 % of a CPU in the mean, and then sleeps without a timeout until it is notified.
+ * All signals are blocked in it.
  *
  * Growth is told to it by lib/limit.c: the size at which to look again is set after
  * each step.  Without a thread, the allocation that comes to that size reads the
@@ -45,13 +45,14 @@
 #include "sysmon.h"
 
 #define STEP_MS		100
-#define STEP_CPU_NS	(STEP_MS * 1000000ULL / 100)	/* 1 % */
-/* What is saved while there is nothing to do, at most 30 s worth, may be spent at
- * 5 % when there is: a burst is over in seconds, and the mean stays at 1 %. */
-#define SAVED_MAX_NS	(300 * STEP_CPU_NS)
-#define STEP_MAX_NS	(5 * STEP_CPU_NS)
-/* While the soft limit is passed. */
-#define STEP_URGENT_NS	(50 * STEP_CPU_NS)
+/*
+ * 0.7 % of a CPU.  What is not used, at most 18 s worth, may be spent later: at 5 %
+ * of a CPU, so that a burst is over in seconds; at once while the soft limit is
+ * passed.  The mean over a minute stays at 1 %: 0.7 + 0.7 * 18 / 60.
+ */
+#define STEP_CPU_NS	(STEP_MS * 1000000ULL / 1000 * 7)
+#define SAVED_MAX_NS	(180 * STEP_CPU_NS)
+#define STEP_MAX_NS	(STEP_MS * 1000000ULL / 20)
 #define START_BYTES	(16UL << 20)
 /* Growth after which limits are looked at again, and an eighth of the heap. */
 #define NEXT_LOOK	(4UL << 20)
@@ -67,6 +68,7 @@ enum sysmon_state {
 static uint32_t state;			/* (a) enum sysmon_state; the futex */
 static uint32_t failures;		/* (a) threads that could not be started */
 static uint32_t stepping;		/* (a) 1: somebody is in a step */
+static uint64_t saved_ns = SAVED_MAX_NS;	/* CPU time not used yet; stepping's */
 static uint32_t kicked;			/* (a) 1: no pause before the next; a futex */
 
 static uint64_t now_ms(void)
@@ -77,19 +79,27 @@ static uint64_t now_ms(void)
 	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
 }
 
-/* CPU time this step may take, after what the clock has earned since the last. */
-static uint64_t step_budget(uint64_t now)
+static uint64_t cpu_ns(void)
 {
-	static uint64_t saved = SAVED_MAX_NS, last;
-	uint64_t budget;
+	struct timespec ts;
 
-	saved += (now - last) * (STEP_CPU_NS / STEP_MS);
-	if (!last || saved > SAVED_MAX_NS)
-		saved = SAVED_MAX_NS;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/*
+ * CPU time that this step may take: what the clock has earned and was not used,
+ * at once when it is urgent.
+ */
+static uint64_t step_budget(uint64_t now, bool urgent)
+{
+	static uint64_t last;
+
+	saved_ns += (now - last) * (STEP_CPU_NS / STEP_MS);
+	if (!last || saved_ns > SAVED_MAX_NS)
+		saved_ns = SAVED_MAX_NS;
 	last = now;
-	budget = saved < STEP_MAX_NS ? saved : STEP_MAX_NS;
-	saved -= budget;
-	return budget;
+	return urgent || saved_ns < STEP_MAX_NS ? saved_ns : STEP_MAX_NS;
 }
 
 /* The size at which to look at limits again: soon, and when one is passed. */
@@ -107,17 +117,19 @@ static void set_wake(void)
 /* True when there is nothing left to do. */
 static bool sysmon_step(void)
 {
-	uint64_t now, budget;
+	uint64_t now, cpu;
 	bool done;
 
 	if (!try_cmpxchg_acquire(&stepping, 0, 1))
 		return false;
 	now = now_ms();
+	cpu = cpu_ns();
 	pressure_poll(now);
 	if (pressure_fired(now))
 		scavenge_pressed();
-	budget = step_budget(now);
-	done = scavenge_step(now, limit_passed() ? STEP_URGENT_NS : budget);
+	done = scavenge_step(now, step_budget(now, limit_passed()));
+	cpu = cpu_ns() - cpu;
+	saved_ns -= cpu < saved_ns ? cpu : saved_ns;
 	set_wake();
 	smp_store_release(&stepping, 0);
 	return done;

@@ -222,10 +222,11 @@ int ha_malloc_trim(size_t pad);
 /**
  * struct ha_stats - what the allocator holds, in bytes unless it says otherwise
  * @size: sizeof(struct ha_stats), set by the caller before ha_stats()
- * @mapped: read-write address space of the heap: in_use + free, exactly
- * @in_use: pages of spans that hold an object or a cached one
- * @free: pages of no span, resident or returned
- * @returned: of @free, given back to the kernel
+ * @mapped: read-write address space of the heap: in_use + free + returned, exactly
+ * @in_use: pages of spans that hold an object or a cached one, less what was given
+ * back inside them
+ * @free: pages of no span that may be resident
+ * @returned: given back to the kernel, or never touched
  * @live: objects with the user, in whole size classes, and large objects
  * @cached: objects in per-CPU caches and depots
  * @metadata: the allocator's own
@@ -238,6 +239,11 @@ int ha_malloc_trim(size_t pad);
  * @nr_flushes: batches that went back to spans
  * @nr_nodes: NUMA nodes known
  * @rseq: 1 when caches work by restartable sequences
+ * @soft_limit: in force, 0 for none; see ha_limit_get()
+ * @hard_limit: in force, 0 for none
+ * @nr_assists: allocations that gave memory back because of the soft limit so far
+ * @assist_bytes: what they and those at the hard limit gave back
+ * @nr_limited: times that an allocation met the hard limit, served or not
  */
 struct ha_stats {
 	size_t size;
@@ -257,6 +263,11 @@ struct ha_stats {
 	size_t nr_flushes;
 	unsigned int nr_nodes;
 	unsigned int rseq;
+	size_t soft_limit;
+	size_t hard_limit;
+	size_t nr_assists;
+	size_t assist_bytes;
+	size_t nr_limited;
 };
 
 /**
