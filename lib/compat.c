@@ -117,7 +117,7 @@ __export struct mallinfo2 ha_mallinfo2(void)
 	mi.uordblks = st.live;
 	mi.fordblks = st.mapped - st.live;
 	mi.fsmblks = st.cached;
-	mi.keepcost = st.free - st.returned;
+	mi.keepcost = st.free;
 	return mi;
 }
 EXPORT_AS(ha_mallinfo2, mallinfo2);

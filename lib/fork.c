@@ -21,6 +21,7 @@
  */
 #include <pthread.h>
 
+#include "assist.h"
 #include "fixalloc.h"
 #include "fork.h"
 #include "heap_arena.h"
@@ -35,7 +36,8 @@ static struct lock fork_lock = LOCK_INIT(RANK_FORK);
 
 static bool fork_held(void)
 {
-	return lock_is_held(&fork_lock) || mcache_fork_held() ||
+	return lock_is_held(&fork_lock) || assist_fork_held() ||
+	       mcache_fork_held() ||
 	       mcentral_fork_held(topo.nr_nodes) ||
 	       mheap_fork_held(topo.nr_nodes) || heap_arena_fork_held() ||
 	       meta_fork_held();
@@ -46,6 +48,7 @@ static void fork_prepare(void)
 	bool nested = fork_held();
 
 	lock_fork_prepare(&fork_lock, nested);
+	assist_fork_prepare(nested);
 	mcache_fork_prepare(nested);
 	mcentral_fork_prepare(topo.nr_nodes, nested);
 	mheap_fork_prepare(topo.nr_nodes, nested);
@@ -57,9 +60,10 @@ static void fork_done(bool child)
 {
 	meta_fork_done();
 	heap_arena_fork_done();
-	mheap_fork_done(topo.nr_nodes);
+	mheap_fork_done(topo.nr_nodes, child);
 	mcentral_fork_done(topo.nr_nodes, child);
 	mcache_fork_done(child);
+	assist_fork_done();
 	if (child)
 		sysmon_fork_child();
 	lock_fork_done(&fork_lock);

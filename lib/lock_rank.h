@@ -5,6 +5,7 @@
  *
  *   RANK_INIT       once, around initialisation; nothing else is held
  *   RANK_FORK       serialises forks against each other
+ *   RANK_LIMIT      making room under the hard limit, one thread at a time
  *   RANK_MCACHE     one locked cache slot (threads without rseq), or the making and
  *                   draining of the others
  *   RANK_MCENTRAL   spans of one class and node: their bitmaps, lists, counts
@@ -23,6 +24,7 @@
 enum lock_rank {
 	RANK_INIT = 1,
 	RANK_FORK,
+	RANK_LIMIT,
 	RANK_MCACHE,
 	RANK_MCENTRAL,
 	RANK_PAGE_CACHE,

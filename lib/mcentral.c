@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "debug.h"
+#include "limit.h"
 #include "mcentral.h"
 #include "mheap.h"
 
@@ -62,9 +63,12 @@ void mcentral_init(unsigned int nr_nodes)
 /* Kernel pages of @s that were given back come back with its next object. */
 static void forget_dropped(struct mcentral *mc, struct mspan *s)
 {
-	if (!s->dropped)
+	size_t bytes = popcount64(s->dropped) * vm_page_size;
+
+	if (!bytes)
 		return;
-	atomic_sub_relaxed(&mc->dropped, popcount64(s->dropped) * vm_page_size);
+	atomic_sub_relaxed(&mc->dropped, bytes);
+	limit_dropped(-bytes);
 	s->dropped = 0;
 }
 
@@ -317,6 +321,7 @@ bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 			list_add_tail(&s->link, head);
 			got = scavenge_span(s);
 			atomic_add_relaxed(&mc->dropped, got);
+			limit_dropped(got);
 			*bytes += got;
 			left--;
 		}

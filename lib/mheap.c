@@ -22,6 +22,9 @@
  *     right behind what page_alloc was last given; a part of it may be prepared
  *     already, when page_alloc could not take it for want of metadata.
  *  4. Descriptors are recycled, never unmapped.
+ *  5. ready is what the limit's account has of this heap: all grown pages but those
+ *     given back or on their way.  Whoever may have changed that unlocks by
+ *     mheap_unlock().
  *
  * Locks: heap_cache.lock is only tried by allocations (fork, flush and statistics
  * wait for it), and mheap.lock is taken inside it.  Callers hold neither.
@@ -30,6 +33,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "limit.h"
 #include "mheap.h"
 #include "numa.h"
 
@@ -38,6 +42,9 @@
 #define SPAN_STASH	8
 /* What one call gives back to the kernel between two looks at the lock. */
 #define RELEASE_MAX	(1024UL << 10)
+
+/* Other threads may take what was made room for. */
+#define LIMIT_TRIES	4
 
 /* Free memory below which nobody is told, bytes. */
 #define NOTIFY_FREE	(4UL << 20)
@@ -73,6 +80,30 @@ int mheap_init(unsigned int nr_nodes)
 			lock_init(&h->cache[i].lock, RANK_PAGE_CACHE);
 	}
 	return 0;
+}
+
+/* Bring the limit's account up to date; what was charged is in it by now. */
+static void mheap_settle(struct mheap *h)
+{
+	size_t ready = (h->pages.nr_pages - h->pages.nr_scav - h->nr_going)
+		       << HA_PAGE_SHIFT;
+
+	lock_assert_held(&h->lock);
+	limit_settle(ready - h->ready, h->charged);
+	h->ready = ready;
+	h->charged = 0;
+}
+
+static void mheap_unlock(struct mheap *h)
+{
+	mheap_settle(h);
+	lock_release(&h->lock);
+}
+
+/* May @nr pages be taken?  As if none of them were ready, for the worst. */
+static bool mheap_charge(struct mheap *h, size_t nr)
+{
+	return limit_charge(nr << HA_PAGE_SHIFT, &h->charged);
 }
 
 static void mheap_advise(uintptr_t base, size_t size)
@@ -128,12 +159,14 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 	return mheap_take(h, need);
 }
 
+static size_t pages_out(const struct mheap *h)
+{
+	return h->pages.nr_pages - h->pages.nr_free - h->nr_going;
+}
+
 static void mheap_note_peak(struct mheap *h)
 {
-	size_t used = h->pages.nr_pages - h->pages.nr_free;
-
-	if (used > h->peak)
-		h->peak = used;
+	h->peak = max_size(h->peak, pages_out(h));
 }
 
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
@@ -142,6 +175,8 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 	uintptr_t base;
 
 	lock_assert_held(&h->lock);
+	if (!mheap_charge(h, nr))
+		return 0;
 	base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
 	if (!base && !mheap_grow(h, nr + align - 1))
 		base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
@@ -223,10 +258,12 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 	lock_acquire(&h->lock);
 	if (!*base) {
 		page_cache_flush(&c->pages, &h->pages);
-		if (page_alloc_to_cache(&h->pages, &c->pages)) {
+		if (mheap_charge(h, PAGE_CACHE_PAGES) &&
+		    page_alloc_to_cache(&h->pages, &c->pages)) {
 			mheap_note_peak(h);
 			*base = page_cache_alloc(&c->pages, nr, &nr_scav);
 		}
+		mheap_settle(h);
 		if (!*base)
 			*base = mheap_alloc_pages(h, nr, 1, &nr_scav);
 	}
@@ -243,7 +280,7 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 		*stash = *(struct mspan **)s;
 	else if (*base)
 		page_alloc_free(&h->pages, *base, nr, false);
-	lock_release(&h->lock);
+	mheap_unlock(h);
 	*sp = s;
 	return s && *base ? 0 : -ENOMEM;
 }
@@ -257,7 +294,7 @@ static int mheap_alloc_direct(struct mheap *h, size_t nr, size_t align,
 	*base = *sp ? mheap_alloc_pages(h, nr, align, nr_scav) : 0;
 	if (*sp && !*base)
 		fixalloc_free(&h->spans[span_kind(sc)], *sp);
-	lock_release(&h->lock);
+	mheap_unlock(h);
 	return *base ? 0 : -ENOMEM;
 }
 
@@ -286,7 +323,7 @@ static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
 	return s;
 }
 
-struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot)
+static struct mspan *mheap_any_span(unsigned int nid, unsigned int sc, unsigned int slot)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
@@ -298,8 +335,20 @@ struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int s
 	return NULL;
 }
 
-struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
-				size_t align_pages, bool *zeroed)
+struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot)
+{
+	size_t bytes = (size_t)size_classes[sc].pages << HA_PAGE_SHIFT;
+	struct mspan *s;
+
+	limit_check(bytes);
+	s = mheap_any_span(nid, sc, slot);
+	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
+		s = mheap_any_span(nid, sc, slot);
+	return s;
+}
+
+static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
+				     size_t align_pages, bool *zeroed)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
@@ -322,6 +371,19 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 		return s;
 	}
 	return NULL;
+}
+
+struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
+				size_t align_pages, bool *zeroed)
+{
+	size_t bytes = nr_pages << HA_PAGE_SHIFT;
+	struct mspan *s;
+
+	limit_check(bytes);
+	s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
+	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
+		s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
+	return s;
 }
 
 void mheap_free_span(struct mspan *s)
@@ -359,7 +421,7 @@ void mheap_make_large(struct mspan *s)
 	atomic_add_relaxed(&h->large_bytes, s->nr_pages << HA_PAGE_SHIFT);
 }
 
-bool mheap_resize_span(struct mspan *s, size_t nr_pages)
+static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
 {
 	struct mheap *h = &mheaps[s->nid];
 	size_t old = s->nr_pages, nr_scav;
@@ -370,18 +432,32 @@ bool mheap_resize_span(struct mspan *s, size_t nr_pages)
 		page_alloc_free(&h->pages, s->start + (nr_pages << HA_PAGE_SHIFT),
 				old - nr_pages, false);
 	} else if (nr_pages > old) {
-		ok = page_alloc_alloc_at(&h->pages,
+		ok = mheap_charge(h, nr_pages - old) &&
+		     page_alloc_alloc_at(&h->pages,
 					 s->start + (old << HA_PAGE_SHIFT),
 					 nr_pages - old, &nr_scav);
 	}
 	if (ok)
 		WRITE_ONCE(s->nr_pages, nr_pages);
 	mheap_note_peak(h);
-	lock_release(&h->lock);
+	mheap_unlock(h);
 	if (ok && !s->sc)
 		atomic_add_relaxed(&h->large_bytes,
 				   (nr_pages - old) << HA_PAGE_SHIFT);
 	return ok;
+}
+
+bool mheap_resize_span(struct mspan *s, size_t nr_pages)
+{
+	size_t more = nr_pages > s->nr_pages ? nr_pages - s->nr_pages : 0;
+
+	more <<= HA_PAGE_SHIFT;
+	if (more)
+		limit_check(more);
+	if (mheap_try_resize(s, nr_pages))
+		return true;
+	/* its neighbour may be free, and the limit alone in the way */
+	return !limit_fits(more) && limit_retry(more) && mheap_try_resize(s, nr_pages);
 }
 
 void mheap_flush_caches(unsigned int nid)
@@ -394,7 +470,7 @@ void mheap_flush_caches(unsigned int nid)
 		lock_acquire(&c->lock);
 		lock_acquire(&h->lock);
 		page_cache_flush(&c->pages, &h->pages);
-		lock_release(&h->lock);
+		mheap_unlock(h);
 		lock_release(&c->lock);
 	}
 }
@@ -412,13 +488,15 @@ size_t mheap_release(unsigned int nid, size_t max)
 		lock_acquire(&h->lock);
 		base = page_alloc_take_unscav(&h->pages, limit, min_pages,
 					      RELEASE_MAX >> HA_PAGE_SHIFT, &nr);
-		lock_release(&h->lock);
+		h->nr_going += base ? nr : 0;
+		mheap_unlock(h);
 		if (!base)
 			break;
 		scav = vm_return((void *)base, nr << HA_PAGE_SHIFT) == 0;
 		lock_acquire(&h->lock);
+		h->nr_going -= nr;
 		page_alloc_free(&h->pages, base, nr, scav);
-		lock_release(&h->lock);
+		mheap_unlock(h);
 		if (scav)
 			done += nr << HA_PAGE_SHIFT;
 		limit = base;
@@ -433,9 +511,17 @@ size_t mheap_take_peak(unsigned int nid)
 
 	lock_acquire(&h->lock);
 	peak = h->peak;
-	h->peak = h->pages.nr_pages - h->pages.nr_free;
+	h->peak = pages_out(h);
 	lock_release(&h->lock);
 	return peak;
+}
+
+size_t mheap_resident_free(unsigned int nid)
+{
+	struct page_alloc *pa = &mheaps[nid].pages;
+	size_t nr_free = READ_ONCE(pa->nr_free), nr_scav = READ_ONCE(pa->nr_scav);
+
+	return nr_free > nr_scav ? (nr_free - nr_scav) << HA_PAGE_SHIFT : 0;
 }
 
 void mheap_stat(unsigned int nid, struct mheap_stat *st)
@@ -484,10 +570,16 @@ void mheap_fork_prepare(unsigned int nr_nodes, bool nested)
 		lock_fork_prepare(&mheaps[n].lock, nested);
 }
 
-void mheap_fork_done(unsigned int nr_nodes)
+void mheap_fork_done(unsigned int nr_nodes, bool child)
 {
-	for (unsigned int n = nr_nodes; n-- > 0;)
+	for (unsigned int n = nr_nodes; n-- > 0;) {
+		/* a thread of the parent had them: here they are in use for good */
+		if (child && lock_is_held(&mheaps[n].lock)) {
+			mheaps[n].nr_going = 0;
+			mheap_settle(&mheaps[n]);
+		}
 		lock_fork_done(&mheaps[n].lock);
+	}
 	for (unsigned int n = nr_nodes; n-- > 0;)
 		for (unsigned int i = NR_HEAP_CACHES; i-- > 0;)
 			lock_fork_done(&mheaps[n].cache[i].lock);

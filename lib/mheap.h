@@ -32,6 +32,9 @@ struct mheap {
 	uintptr_t ready_end;				/*     which [base, ready) is prepared */
 	size_t nr_donated;				/* (l) pages that became metadata */
 	size_t peak;					/* (l) pages in use, since last asked */
+	size_t nr_going;				/* (l) pages taken out to be returned */
+	size_t ready;					/* (l) bytes in the limit's account */
+	size_t charged;					/* (l) set aside there, until unlock */
 	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by kind */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
@@ -75,6 +78,8 @@ void mheap_make_large(struct mspan *s);
  * that went back.
  */
 size_t mheap_release(unsigned int nid, size_t max);
+/* Bytes of free pages that are resident; without a lock, a moment's view. */
+size_t mheap_resident_free(unsigned int nid);
 /* Empty the page caches into the heap. */
 void mheap_flush_caches(unsigned int nid);
 
@@ -96,6 +101,6 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st);
 /* Locks of all nodes, in order. */
 bool mheap_fork_held(unsigned int nr_nodes);
 void mheap_fork_prepare(unsigned int nr_nodes, bool nested);
-void mheap_fork_done(unsigned int nr_nodes);
+void mheap_fork_done(unsigned int nr_nodes, bool child);
 
 #endif /* _LIB_MHEAP_H */

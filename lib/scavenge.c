@@ -2,8 +2,8 @@
 /*
  * Giving memory back: the policy.
  *
- *	free pages        those above a goal, highest address first, while
- *	                  allocation goes lowest first
+ *	free pages        those above a goal, or above 95 % of the soft limit,
+ *	                  highest address first, while allocation goes lowest first
  *	idle caches       magazines of slots, and depots of classes, that have
  *	                  rested for a while go back to their spans
  *	partly used spans kernel pages inside that hold no object, of classes that
@@ -25,6 +25,7 @@
  */
 #include <time.h>
 
+#include "limit.h"
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
@@ -175,6 +176,20 @@ static bool scavenge_pages(uint64_t end_ns, bool decay)
 	return all_done;
 }
 
+/* Down to the limit, whatever was used a moment ago. */
+static void scavenge_to_limit(uint64_t end_ns)
+{
+	size_t left, done;
+
+	while ((left = limit_excess()) && cpu_ns() < end_ns) {
+		done = 0;
+		for (unsigned int n = 0; n < topo.nr_nodes; n++)
+			done += mheap_release(n, min_size(left, RELEASE_STEP));
+		if (!done)
+			break;
+	}
+}
+
 /* The peaks have come down to what is used: time alone changes nothing more. */
 static bool peaks_settled(void)
 {
@@ -206,8 +221,21 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 		for (unsigned int n = 0; n < topo.nr_nodes && sc.resting; n++)
 			mheap_flush_caches(n);
 	}
+	scavenge_to_limit(end_ns);
 	done = scavenge_pages(end_ns, decay);
 	return scavenge_spans(end_ns) && done && sc.slots_done && peaks_settled();
+}
+
+void scavenge_pressed(void)
+{
+	sc.slots_done = mcache_drain_idle();
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
+			mcentral_drain(n, c);
+		mheap_flush_caches(n);
+		mheap_release(n, SIZE_MAX);
+		sc.peak[n] = 0;
+	}
 }
 
 size_t scavenge_all(void)

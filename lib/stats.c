@@ -5,7 +5,7 @@
  * Nothing is counted on the fast paths.  What is live follows from what left the
  * spans less what is cached; pages are counted by the page heaps.
  *
- *	mapped = in_use + free                  (pages, exact)
+ *	mapped = in_use + free + returned       (pages, exact)
  *	in_use = live + cached + room in spans  (objects in whole classes)
  *
  * The report (option report:PATH) is one line of JSON appended at exit, by
@@ -19,6 +19,7 @@
 
 #include <util/align.h>
 #include <util/line.h>
+#include "assist.h"
 #include "conf.h"
 #include "fixalloc.h"
 #include "malloc.h"
@@ -37,17 +38,29 @@ size_t stats_cached(void)
 	return bytes;
 }
 
+/* Bytes given back inside spans in use. */
+static size_t stats_dropped(unsigned int nid)
+{
+	size_t bytes = 0;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		bytes += atomic_load_relaxed(&mcentrals[nid][sc].dropped);
+	return bytes;
+}
+
 static void stats_node(unsigned int nid, struct ha_stats *st)
 {
 	struct mheap_stat hs;
+	size_t in_use, dropped;
 
 	mheap_stat(nid, &hs);
-	st->mapped += hs.pages << HA_PAGE_SHIFT;
-	st->free += hs.free << HA_PAGE_SHIFT;
-	st->returned += hs.returned << HA_PAGE_SHIFT;
 	/* pages that became metadata are counted there */
-	st->mapped -= hs.donated << HA_PAGE_SHIFT;
-	st->in_use += (hs.pages - hs.free - hs.donated) << HA_PAGE_SHIFT;
+	in_use = (hs.pages - hs.free - hs.donated) << HA_PAGE_SHIFT;
+	dropped = min_size(stats_dropped(nid), in_use);
+	st->mapped += (hs.pages - hs.donated) << HA_PAGE_SHIFT;
+	st->in_use += in_use - dropped;
+	st->free += (hs.free - hs.returned) << HA_PAGE_SHIFT;
+	st->returned += (hs.returned << HA_PAGE_SHIFT) + dropped;
 	st->live += hs.large_bytes;
 	st->nr_spans += hs.spans;
 	st->nr_large += hs.nr_large;
@@ -74,6 +87,10 @@ void stats_collect(struct ha_stats *st)
 	st->reserved = atomic_load_relaxed(&vm_stat.reserved[VM_HEAP]);
 	st->nr_nodes = topo.nr_nodes;
 	st->rseq = mcache_uses_rseq();
+	ha_limit_get(&st->soft_limit, &st->hard_limit);
+	st->nr_assists = atomic_load_relaxed(&assist_stat.nr);
+	st->assist_bytes = atomic_load_relaxed(&assist_stat.bytes);
+	st->nr_limited = atomic_load_relaxed(&assist_stat.nr_hard);
 }
 
 __export int ha_stats_get(struct ha_stats *out)
@@ -145,9 +162,15 @@ __attribute__((destructor)) static void stats_report(void)
 	report_field(&l, "spans", st.nr_spans_total);
 	report_field(&l, "mapped", st.mapped);
 	report_field(&l, "in_use", st.in_use);
+	report_field(&l, "free", st.free);
+	report_field(&l, "returned", st.returned);
 	report_field(&l, "live", st.live);
 	report_field(&l, "cached", st.cached);
 	report_field(&l, "metadata", st.metadata);
+	report_field(&l, "soft_limit", st.soft_limit);
+	report_field(&l, "hard_limit", st.hard_limit);
+	report_field(&l, "assists", st.nr_assists);
+	report_field(&l, "limited", st.nr_limited);
 	line_str(&l, ",\"rseq\":");
 	line_str(&l, st.rseq ? "true" : "false");
 	report_field(&l, "nodes", st.nr_nodes);

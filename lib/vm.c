@@ -94,7 +94,8 @@ static void vm_name(void *addr, size_t size, const char *name)
 	if (vm_no_names)
 		return;
 	vm_count_call();
-	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name))
+	/* anything else concerns this range alone */
+	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name) && errno == EINVAL)
 		vm_no_names = true;
 }
 
@@ -256,6 +257,7 @@ void *vm_map_meta_at(uintptr_t addr, size_t size)
 
 void *vm_map_meta_huge(size_t size)
 {
+	int saved = errno;
 	uintptr_t p, start;
 
 	p = (uintptr_t)vm_mmap(0, 2 * size, PROT_READ | PROT_WRITE, 0);
@@ -268,6 +270,8 @@ void *vm_map_meta_huge(size_t size)
 		vm_munmap((void *)(start + size), p + size - start);
 	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
 	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	vm_name((void *)start, size, "heaparena meta");
+	errno = saved;
 	vm_advise_huge((void *)start, size, true);
 	return (void *)start;
 }

@@ -174,6 +174,30 @@ size_t ha_good_size(size_t size);
 size_t ha_release(void);
 
 /**
+ * ha_limit_set - limit the memory of the heap
+ * @soft: bytes, 0 for none: above it memory is given back sooner, and allocations
+ * help with that, for half of a CPU at most
+ * @hard: bytes, 0 for none: what would pass it fails
+ *
+ * What counts is what is resident or would be if it were touched: objects, free
+ * memory not given back yet, and the allocator's own.  Takes the place of the
+ * options limit and soft; limits of the control group go on beside it.  A limit may
+ * be below what is in use: the heap then shrinks as objects are freed.
+ *
+ * Context: at any time, also below what is in use.
+ * Return: 0, or -1 with EINVAL for a limit below 1 MiB, or @soft above @hard.
+ */
+int ha_limit_set(size_t soft, size_t hard);
+
+/**
+ * ha_limit_get - the limits in force
+ * @soft: where the soft one goes, bytes: the least of ha_limit_set()'s, the options'
+ * and what the control group leaves to the heap; 0 for none
+ * @hard: where the hard one goes, 0 for none
+ */
+void ha_limit_get(size_t *soft, size_t *hard);
+
+/**
  * ha_background_work - do one step of what the background thread does
  *
  * For programs that forbid the thread (option background:off): call it every
@@ -198,10 +222,11 @@ int ha_malloc_trim(size_t pad);
 /**
  * struct ha_stats - what the allocator holds, in bytes unless it says otherwise
  * @size: sizeof(struct ha_stats), set by the caller before ha_stats()
- * @mapped: read-write address space of the heap: in_use + free, exactly
- * @in_use: pages of spans that hold an object or a cached one
- * @free: pages of no span, resident or returned
- * @returned: of @free, given back to the kernel
+ * @mapped: read-write address space of the heap: in_use + free + returned, exactly
+ * @in_use: pages of spans that hold an object or a cached one, less what was given
+ * back inside them
+ * @free: pages of no span that may be resident
+ * @returned: given back to the kernel, or never touched
  * @live: objects with the user, in whole size classes, and large objects
  * @cached: objects in per-CPU caches and depots
  * @metadata: the allocator's own
@@ -214,6 +239,11 @@ int ha_malloc_trim(size_t pad);
  * @nr_flushes: batches that went back to spans
  * @nr_nodes: NUMA nodes known
  * @rseq: 1 when caches work by restartable sequences
+ * @soft_limit: in force, 0 for none; see ha_limit_get()
+ * @hard_limit: in force, 0 for none
+ * @nr_assists: allocations that gave memory back because of the soft limit so far
+ * @assist_bytes: what they and those at the hard limit gave back
+ * @nr_limited: times that an allocation met the hard limit, served or not
  */
 struct ha_stats {
 	size_t size;
@@ -233,6 +263,11 @@ struct ha_stats {
 	size_t nr_flushes;
 	unsigned int nr_nodes;
 	unsigned int rseq;
+	size_t soft_limit;
+	size_t hard_limit;
+	size_t nr_assists;
+	size_t assist_bytes;
+	size_t nr_limited;
 };
 
 /**

@@ -24,6 +24,7 @@ static const char *const names[] = {
 	"ha_free_aligned_sized", "ha_aligned_alloc", "ha_memalign",
 	"ha_posix_memalign", "ha_valloc", "ha_pvalloc", "ha_reallocarray",
 	"ha_malloc_usable_size", "ha_malloc_trim", "ha_release", "ha_good_size",
+	"ha_limit_set", "ha_limit_get", "ha_background_work", "ha_stats_get",
 };
 
 int main(int argc, char **argv)

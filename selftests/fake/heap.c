@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "fixalloc.h"
+#include "limit.h"
 #include "mcache.h"
 #include "mheap.h"
 #include "numa.h"
@@ -377,6 +379,28 @@ static const char *walk_node(struct walk *w, unsigned int nid)
 	return walk_centrals(w, nid);
 }
 
+/* What the limit's account has, against the pages themselves. */
+static const char *walk_account(const struct walk *w)
+{
+	size_t ready = 0, dropped = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		const struct mheap *h = &mheaps[n];
+
+		if (h->charged)
+			return "a charge that has not ended";
+		if (h->ready != (h->pages.nr_pages - h->pages.nr_scav - h->nr_going)
+				<< HA_PAGE_SHIFT)
+			return "a heap's account of what is ready";
+		ready += h->ready;
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			dropped += w->dropped[n][sc];
+	}
+	if (limit_total() != ready + meta_bytes() - dropped)
+		return "the limit's account";
+	return NULL;
+}
+
 static const char *walk(struct heap_sum *sum, bool orphans)
 {
 	static struct walk w;
@@ -396,7 +420,7 @@ static const char *walk(struct heap_sum *sum, bool orphans)
 	}
 	if (!bad && vm_stat.prepared[VM_HEAP] != bytes)
 		bad = "prepared memory that no heap has";
-	return bad;
+	return bad ? bad : walk_account(&w);
 }
 
 const char *heap_walk(struct heap_sum *sum)

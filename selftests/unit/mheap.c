@@ -439,7 +439,7 @@ START_TEST(fork_locks)
 		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
 			check(lock_is_held(&mheaps[n].cache[i].lock));
 	}
-	mheap_fork_done(4);
+	mheap_fork_done(4, false);
 	check(!mheap_fork_held(4));
 	check(mheap_alloc_span(3, 1, 1));
 }
