@@ -136,7 +136,7 @@ static int child(void)
 	release();
 	a = look("at the start");
 	for (unsigned int i = 0; i < NR_LARGE; i++)
-		large[i] = get((120 + i * 6) * 8192);
+		large[i] = get((130 + i * 6) * 8192);
 	for (unsigned int i = 0; i < NR_SMALL; i++)
 		small[i] = get(i % 2 ? 1024 : 72);
 	/* what caches have left over goes, untouched as it is */
