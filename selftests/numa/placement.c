@@ -4,6 +4,9 @@
  * classes, large ones, aligned ones, grown ones; while every node allocates in
  * turn, and while all do at once.  The memory says so (move_pages), and so does
  * its policy: preferred, or bound when strict.
+ *
+ * A thread without restartable sequences learns of a move when its magazine is
+ * empty: that many objects a class may still be the old node's.
  */
 #include "numa.h"
 
@@ -70,6 +73,14 @@ static void fill(void **objs, unsigned int n, struct tally *t)
 
 static void *objects[MAX_TEST_NODES][NR];
 
+/* What may lie elsewhere after a move. */
+static unsigned int allowed(void)
+{
+	struct ha_stats st;
+
+	return stats_get(&st) && st.rseq ? 0 : NR / 2;
+}
+
 static void in_turn(unsigned int round)
 {
 	for (unsigned int n = 0; n < nr_nodes; n++) {
@@ -77,7 +88,7 @@ static void in_turn(unsigned int round)
 
 		node_enter(n);
 		fill(objects[(n + round) % nr_nodes], n, &t);
-		ok(!t.elsewhere && !t.other_policy,
+		ok(t.elsewhere <= allowed() && t.other_policy <= allowed(),
 		   "round %u, node %u: %u pages of %u objects, %u elsewhere, %u of another policy",
 		   round, n, t.pages, NR, t.elsewhere, t.other_policy);
 	}

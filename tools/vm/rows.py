@@ -20,6 +20,11 @@ numa/placement
 numa/placement HEAPARENA_CONF=numa:strict
 numa/home
 numa/home HEAPARENA_CONF=numa:strict
+numa/modes
+numa/spill
+numa/spill HEAPARENA_CONF=numa:strict
+numa/fallback
+numa/handover -d 2
 '''
 
 # The same without restartable sequences.
