@@ -32,6 +32,7 @@ NO_RSEQ = '''
 numa/topology GLIBC_TUNABLES=glibc.pthread.rseq=0
 numa/placement GLIBC_TUNABLES=glibc.pthread.rseq=0
 numa/home GLIBC_TUNABLES=glibc.pthread.rseq=0
+numa/handover -d 2 GLIBC_TUNABLES=glibc.pthread.rseq=0
 stress/threads -d 2 GLIBC_TUNABLES=glibc.pthread.rseq=0
 conform/life GLIBC_TUNABLES=glibc.pthread.rseq=0
 '''
@@ -111,3 +112,5 @@ ROWS += [
 
 ROWS += [Row('t-numa', 'x86_64', '6.12', 4, 170, True, '', NODES, ''),
 Row('t-numa1', 'x86_64', '6.12', 1, 170, True, '', NODES, '')]
+
+ROWS += [Row('t-x', 'x86_64', '6.12', 4, 170, True, '', 'numa/placement\nnuma/placement HEAPARENA_CONF=numa:strict\n' + NO_RSEQ, '')]
