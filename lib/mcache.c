@@ -648,6 +648,14 @@ bool mcache_drain_idle(void)
 	return drain_locked_slots(true) && rseq_done;
 }
 
+bool mcache_in_drain(void)
+{
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		if (lock_is_held(&locked_slots[i].lock))
+			return true;
+	return lock_is_held(&create_lock);
+}
+
 bool mcache_in_vfork(void)
 {
 	return thread_mode == THREAD_RSEQ && !mcache_rs;

@@ -80,6 +80,8 @@ void mcache_drain_all(void);
  * every slot is idle and empty.
  */
 bool mcache_drain_idle(void);
+/* This thread is emptying caches, and holds the lock of what malloc may ask for. */
+bool mcache_in_drain(void);
 /* A vfork child runs on its parent's memory: no place to start a thread. */
 bool mcache_in_vfork(void);
 

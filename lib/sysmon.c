@@ -17,7 +17,9 @@
  * Who forbids threads says background:off and calls ha_background_work() instead.
  *
  * Starting it allocates (the thread's TLS), so that mheap_notify is called with no
- * lock held; the state goes to AWAKE first, and the allocations see that.
+ * lock held; the state goes to AWAKE first, and the allocations see that.  The one
+ * exception is a drain, which frees spans under the lock of the caches that it
+ * empties: the thread is then left to a later free.
  */
 #include <errno.h>
 #include <limits.h>
@@ -152,7 +154,7 @@ static void sysmon_notify(void)
 			syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	} else if (atomic_load_relaxed(&vm_stat.prepared[VM_HEAP]) >= START_BYTES &&
 		   atomic_load_relaxed(&failures) < MAX_FAILURES &&
-		   !mcache_in_vfork() &&
+		   !mcache_in_vfork() && !mcache_in_drain() &&
 		   try_cmpxchg_acquire(&state, SYSMON_NONE, SYSMON_AWAKE)) {
 		if (!sysmon_start()) {
 			atomic_add_relaxed(&failures, 1);
