@@ -114,3 +114,15 @@ ROWS += [Row('t-numa', 'x86_64', '6.12', 4, 170, True, '', NODES, ''),
 Row('t-numa1', 'x86_64', '6.12', 1, 170, True, '', NODES, '')]
 
 ROWS += [Row('t-x', 'x86_64', '6.12', 4, 170, True, '', 'numa/placement\nnuma/placement HEAPARENA_CONF=numa:strict\n' + NO_RSEQ, '')]
+
+ROWS += [Row('t-change', 'x86_64', '6.12', 4, 170, True, '', CHANGE, ''), Row('t-scarce', 'x86_64', '6.12', 4, 170, True, '', SCARCE, '')]
+ROWS += [Row('t-dbg', 'x86_64', '6.12', 4, 100, True, '', '''
+! (sleep 15; for t in /proc/[0-9]*/task/*; do case $(cat $t/comm) in cpuset) echo == $t; cat $t/stat $t/stack $t/wchan $t/syscall;; esac; done >/dev/console) &
+numa/cpuset HEAPARENA_CONF=numa:strict
+''', '')]
+
+ROWS += [Row('t-cs', 'x86_64', '6.12', 4, 170, True, '', """
+numa/cpuset
+numa/cpuset HEAPARENA_CONF=numa:strict
+numa/hotplug -d 2
+""", '')]
