@@ -107,25 +107,29 @@ static void home_again(void)
 	   nr_nodes, elsewhere);
 }
 
+/*
+ * Memory that was never touched, in arenas of before and after.  What get_mempolicy
+ * says of it is no witness: a kernel that rebinds a preferred policy with static
+ * nodes writes the cpuset's over the mask that it reports, not over the one it uses.
+ */
 static void fresh_home(void)
 {
 	unsigned int wrong = 0;
-	int mode;
 
 	for (unsigned int n = 0; n < nr_nodes; n++) {
 		char *p;
 
 		node_enter(n);
-		/* never touched so far: an arena of its own */
 		p = malloc(100 << 20);
 		if (!p)
 			tap_bail("no memory");
-		p[50 << 20] = 1;
-		wrong += page_node(p + (50 << 20)) != (int)n;
-		wrong += page_policy(p, &mode) != (int)n;
+		for (size_t off = 0; off < 100 << 20; off += 10 << 20) {
+			p[off] = 1;
+			wrong += page_node(p + off) != (int)n;
+		}
 		free(p);
 	}
-	ok(!wrong, "new arenas: %u of %u bound elsewhere", wrong, nr_nodes);
+	ok(!wrong, "untouched memory: %u of %u pages elsewhere", wrong, 10 * nr_nodes);
 }
 
 int main(int argc, char **argv)

@@ -57,8 +57,8 @@ def command(row, kernel, initrd, accel):
     cmd += ['-accel', 'kvm' if accel == 'kvm' else 'tcg,thread=multi',
             '-m', '%dM' % MEMORY_MIB, '-smp', smp]
     cmd += node_options(row.nodes) if row.nodes > 1 else []
-    append = 'console=%s panic=-1 loglevel=4 mitigations=off %s' % (CONSOLE[row.arch], row.append)
-    return cmd + ['-kernel', kernel, '-initrd', initrd, '-append', append.strip(),
+    append = 'console=%s panic=-1 loglevel=4 mitigations=off' % CONSOLE[row.arch]
+    return cmd + ['-kernel', kernel, '-initrd', initrd, '-append', append,
                   '-nodefaults', '-display', 'none', '-serial', 'stdio', '-monitor', 'none',
                   '-no-reboot']
 

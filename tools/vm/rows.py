@@ -6,12 +6,12 @@ A line of a list is
 	KIND/NAME [ARGUMENT...] [KEY=VALUE...]	a test, its options, its environment
 	! COMMAND				the machine's state from here on
 
-A row's limit is in seconds, for the whole of it; rows marked `asked` run only when
-they are named.
+A row's limit is in seconds, for the whole of it, several times what it takes on two
+idle cores; rows marked `asked` run only when they are named.
 """
 import collections
 
-Row = collections.namedtuple('Row', 'name arch kernel nodes limit asked append tests note')
+Row = collections.namedtuple('Row', 'name arch kernel nodes limit asked tests note')
 
 # Where objects lie, with nodes that are real.
 NODES = '''
@@ -34,6 +34,7 @@ numa/placement GLIBC_TUNABLES=glibc.pthread.rseq=0
 numa/home GLIBC_TUNABLES=glibc.pthread.rseq=0
 numa/handover -d 2 GLIBC_TUNABLES=glibc.pthread.rseq=0
 stress/threads -d 2 GLIBC_TUNABLES=glibc.pthread.rseq=0
+stress/fork_storm -d 1 GLIBC_TUNABLES=glibc.pthread.rseq=0
 conform/life GLIBC_TUNABLES=glibc.pthread.rseq=0
 '''
 
@@ -45,6 +46,7 @@ stress/signals -d 1
 stress/vfork -d 1
 stress/realloc_storm -d 1
 stress/producer_consumer -d 2
+stress/regress_drain_notify
 '''
 
 RSEQ = '''
@@ -61,7 +63,6 @@ conform/alloc
 conform/align
 conform/first_malloc
 conform/life
-conform/rseq_tunable
 '''
 
 ABORT = '''
@@ -76,8 +77,26 @@ UNIT = '''
 unit/numa
 unit/vm
 unit/rseq
-unit/mcache
-unit/mheap
+'''
+
+# What any kernel should be asked, in a few seconds.
+SHORT = '''
+numa/topology
+rseq/migration -d 2
+rseq/membarrier -d 1
+stress/threads -d 2
+stress/fork_storm -d 1
+conform/alloc
+abort/double_free_other_thread
+'''
+
+# What one node leaves to ask.
+ONE = '''
+stress/affinity_storm -d 2
+stress/signals -d 1
+stress/vfork -d 1
+stress/producer_consumer -d 2
+stress/regress_drain_notify
 '''
 
 # CPUs that go and come, memory nodes that are taken away.
@@ -89,7 +108,7 @@ numa/cpuset HEAPARENA_CONF=numa:strict
 '''
 
 SCARCE = '''
-numa/memcg -d 3
+numa/memcg -d 4
 numa/maps
 ! sysctl -w vm.overcommit_memory=2 vm.overcommit_ratio=50
 numa/overcommit
@@ -99,30 +118,29 @@ stress/threads -d 1
 '''
 
 ROWS = [
-    Row('x86_64-4n', 'x86_64', '6.12', 4, 240, False, '',
-        CONFORM + RSEQ + ABORT + UNIT,
-        '4 nodes, mm_cid in the kernel and cpu_id in use'),
+    Row('x86_64-4n', 'x86_64', '6.12', 4, 400, False,
+        NODES + RSEQ + STRESS + CONFORM + ABORT + UNIT, 'four nodes'),
+    Row('x86_64-4n-norseq', 'x86_64', '6.12', 4, 200, False, NO_RSEQ,
+        'restartable sequences switched off by the glibc tunable'),
+    Row('x86_64-4n-6.1', 'x86_64', '6.1', 4, 300, False, NODES + SHORT,
+        'a kernel without mm_cid'),
+    Row('x86_64-1n', 'x86_64', '6.12', 1, 200, False, SHORT + ONE,
+        'one node: caches by mm_cid'),
+    Row('x86_64-1n-6.1', 'x86_64', '6.1', 1, 150, False, SHORT,
+        'one node without mm_cid: caches by CPU'),
+    Row('x86_64-change', 'x86_64', '6.12', 4, 200, False, CHANGE,
+        'CPUs go offline and come back; a cpuset shrinks and grows'),
+    Row('x86_64-scarce', 'x86_64', '6.12', 4, 200, False, SCARCE,
+        'memory cgroup, low vm.max_map_count, overcommit 2'),
+    Row('arm64-4n', 'arm64', '6.12', 4, 400, False, NODES + RSEQ + STRESS + ABORT + UNIT,
+        'four nodes, pages of 4 KiB'),
+    Row('arm64-4n-norseq', 'arm64', '6.12', 4, 200, False, NO_RSEQ,
+        'restartable sequences switched off by the glibc tunable'),
+    Row('arm64-4n-6.1', 'arm64', '6.1', 4, 300, False, NODES + SHORT,
+        'a kernel without mm_cid'),
+    Row('arm64-1n', 'arm64', '6.12', 1, 150, False, SHORT, 'one node: caches by mm_cid'),
+    Row('arm64-16k', 'arm64', '6.12-16k', 4, 300, False, NODES + SHORT + SCARCE,
+        'pages of 16 KiB'),
+    Row('arm64-change', 'arm64', '6.12', 4, 200, False, CHANGE,
+        'CPUs go offline and come back; a cpuset shrinks and grows'),
 ]
-ROWS += [
-    Row('t-x86-61', 'x86_64', '6.1', 4, 170, True, '', 'conform/alloc\nrseq/migration -d 1\n', ''),
-    Row('t-arm', 'arm64', '6.12', 4, 170, True, '', 'conform/alloc\nrseq/migration -d 1\nabort/free_stack\n', ''),
-    Row('t-arm61', 'arm64', '6.1', 4, 170, True, '', 'conform/alloc\nrseq/migration -d 1\n', ''),
-    Row('t-arm16', 'arm64', '6.12-16k', 4, 170, True, '', 'conform/alloc\nrseq/migration -d 1\n', ''),
-]
-
-ROWS += [Row('t-numa', 'x86_64', '6.12', 4, 170, True, '', NODES, ''),
-Row('t-numa1', 'x86_64', '6.12', 1, 170, True, '', NODES, '')]
-
-ROWS += [Row('t-x', 'x86_64', '6.12', 4, 170, True, '', 'numa/placement\nnuma/placement HEAPARENA_CONF=numa:strict\n' + NO_RSEQ, '')]
-
-ROWS += [Row('t-change', 'x86_64', '6.12', 4, 170, True, '', CHANGE, ''), Row('t-scarce', 'x86_64', '6.12', 4, 170, True, '', SCARCE, '')]
-ROWS += [Row('t-dbg', 'x86_64', '6.12', 4, 100, True, '', '''
-! (sleep 15; for t in /proc/[0-9]*/task/*; do case $(cat $t/comm) in cpuset) echo == $t; cat $t/stat $t/stack $t/wchan $t/syscall;; esac; done >/dev/console) &
-numa/cpuset HEAPARENA_CONF=numa:strict
-''', '')]
-
-ROWS += [Row('t-cs', 'x86_64', '6.12', 4, 170, True, '', """
-numa/cpuset
-numa/cpuset HEAPARENA_CONF=numa:strict
-numa/hotplug -d 2
-""", '')]
