@@ -28,7 +28,7 @@ static void *mixed(struct worker *w)
 		if (o->p)
 			live -= o->size;
 		obj_end(o, "mixed");
-		if (live < most && obj_new(o, size_mixed(&w->rng) * 4, rnd(&w->rng)))
+		if (live < most && obj_new(o, 1 + rnd_below(&w->rng, 16384), rnd(&w->rng)))
 			live += o->size;
 	}
 	for (unsigned int i = 0; i < 4096; i++)
