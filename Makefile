@@ -73,7 +73,7 @@ define nl
 
 
 endef
-facts := obj dir host prog fake unit stress conform rseq abort apps golden
+facts := obj dir host prog fake unit stress conform rseq numa abort apps golden
 
 # walk(folder): take its facts, then those of the folders it names. The folder is
 # "" or ends in /; one that is absent has no facts.
@@ -92,7 +92,7 @@ objs	 = $(addprefix $(O)/$(1)/,$(patsubst $(CURDIR)/%,%,$(abspath \
 core	 := $(addprefix $(O)/c/,$(all-obj))
 tcore	 := $(addprefix $(O)/t/,$(all-obj))
 fakes	 := $(addprefix $(O)/t/,$(all-fake))
-public	 := $(all-stress) $(all-conform) $(all-rseq) $(all-abort)
+public	 := $(all-stress) $(all-conform) $(all-rseq) $(all-numa) $(all-abort)
 progs	 := $(addprefix $(O)/,$(notdir $(all-prog)))
 # What is linked from a list that they hold has to follow them.
 kbuilds	 := $(filter %Kbuild,$(MAKEFILE_LIST))
@@ -114,8 +114,8 @@ Q	:= $(if $(filter 1,$(V)),,@)
 say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%=%)))
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
-kinds	:= unit stress conform rseq abort apps golden
-.PHONY: all libs tests check demo bench install clean help deps sizeclasses sizecheck \
+kinds	:= unit stress conform rseq numa abort apps golden
+.PHONY: all libs tests check demo bench vmtest install clean help deps sizeclasses sizecheck \
 	headercheck layercheck $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
@@ -196,6 +196,10 @@ bench:
 	@tools/scripts/deps build run peers
 	@$(remake) all
 	@tools/bench/run --build $(O) $(BENCHFLAGS)
+#: vmtest       tests on real kernels in virtual machines (VM='ROW...' picks some)
+vmtest:
+	@tools/scripts/deps build arm64 vm
+	@MAKE="$(MAKE)" tools/vm/run --build $(O) $(VM:%='%')
 #: deps         install what building needs
 deps:
 	@tools/scripts/deps build

@@ -180,7 +180,10 @@ static void *register_own_area(void)
 	return err ? NULL : own_area;
 }
 
-/* Locked slot i belongs to node i % nr_nodes; threads take turns on their node's. */
+/*
+ * Locked slot i belongs to node i % nr_nodes; threads take turns on those of the
+ * node they are on.
+ */
 static unsigned int pick_locked_slot(void)
 {
 	unsigned int turn = atomic_fetch_add_relaxed(&next_locked, 1);
@@ -220,12 +223,30 @@ static unsigned int current_slot(void)
 	return READ_ONCE(*(uint32_t *)(rs + mcache_id_off)) % MAX_CIDS;
 }
 
+/*
+ * A thread without sequences that runs on another node by now takes a slot there.
+ * True when it did.
+ */
+static bool locked_follow(void)
+{
+	if (mcache_rs || topo.fake || topo.nr_nodes == 1 ||
+	    topo_current_node() == thread_locked_slot % topo.nr_nodes)
+		return false;
+	thread_locked_slot = pick_locked_slot();
+	return true;
+}
+
 unsigned int mcache_nid(void)
 {
-	unsigned int slot = current_slot();
+	unsigned int slot;
 
 	if (topo.nr_nodes == 1)
 		return 0;
+	/* the first call of a thread may be for a large object */
+	if (thread_mode == THREAD_NEW)
+		thread_init();
+	locked_follow();
+	slot = current_slot();
 	if (slot_is_locked(slot))
 		return thread_locked_slot % topo.nr_nodes;
 	if (READ_ONCE(slot_hdrs[slot]))
@@ -560,8 +581,11 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 
 	if (slow_prepare() && any_pop(sc, out))
 		return true;
-	slot = current_slot();
+	/* asked once a batch: until then, what is cached is the old node's */
+	if (locked_follow() && slow_prepare() && any_pop(sc, out))
+		return true;
 	nid = mcache_nid();
+	slot = current_slot();
 	b = depot_pop(&mcentrals[nid][sc].depot);
 	if (b) {
 		slots = b->slots;

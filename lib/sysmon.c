@@ -8,9 +8,10 @@
  *	  |                          +------- mheap_notify ---------+
  *	  +--- fork: in the child
  *
- * The thread is started by the allocation that passes half of a limit, and by the free that leaves the heap with NOTIFY_FREE bytes
- * free and resident, in a process whose heap has reached START_BYTES: a process
- * that stays small, or never frees and has no limit, has none.  It wakes every
+ * The thread is started by the allocation that passes half of a limit, and by the
+ * free that leaves the heap with NOTIFY_FREE bytes free and resident, in a process
+ * whose heap has reached START_BYTES: a process that stays small, or never frees and
+ * has no limit, has none.  It wakes every
  * 100 ms while there is something to do, and at once when a limit is passed, uses
  * 1 % of a CPU in the mean, and then sleeps without a timeout until it is notified.
  * All signals are blocked in it.
@@ -22,7 +23,9 @@
  * Who forbids threads says background:off and calls ha_background_work() instead.
  *
  * Starting it allocates (the thread's TLS), so that mheap_notify is called with no
- * lock held; the state goes to AWAKE first, and the allocations see that.
+ * lock held; the state goes to AWAKE first, and the allocations see that.  The one
+ * exception is a drain, which frees spans under the lock of the caches that it
+ * empties: the thread is then left to a later free.
  */
 #include <errno.h>
 #include <limits.h>

@@ -310,9 +310,13 @@ void vm_bind(void *addr, size_t size, unsigned int nid, enum vm_bind mode)
 		return;
 	mask[nid / 64] |= 1UL << (nid % 64);
 	vm_count_call();
-	/* Placement is best effort: a refused policy leaves first touch. */
-	syscall(SYS_mbind, addr, size,
-		mode == VM_BIND_STRICT ? MPOL_BIND : MPOL_PREFERRED,
+	/*
+	 * Placement is best effort: a refused policy leaves first touch.  Static: or a
+	 * cpuset that takes the node away and gives it back would leave the memory
+	 * bound to what was there meanwhile, for ever.
+	 */
+	syscall(SYS_mbind, addr, size, MPOL_F_STATIC_NODES |
+		(mode == VM_BIND_STRICT ? MPOL_BIND : MPOL_PREFERRED),
 		mask, 64 * ARRAY_SIZE(mask) + 1, 0);
 	errno = saved;
 }

@@ -381,9 +381,11 @@ static void *one_thread(void *arg)
 /* Threads come and go; caches belong to CPUs, and do not multiply. */
 START_TEST(thread_exit)
 {
-	size_t meta = 0;
+	size_t meta = 0, late;
 
 	heap_layers_init(&heap_modes[_i]);
+	/* which real nodes' locked slots threads meet is the scheduler's to say */
+	late = heap_modes[_i].locked && (topo.fake || topo.nr_nodes == 1) ? 0 : 2UL << 20;
 	for (unsigned int k = 0; k < 600; k++) {
 		pthread_t t;
 
@@ -393,7 +395,7 @@ START_TEST(thread_exit)
 		if (k == 300)
 			meta = meta_bytes();
 	}
-	check(meta_bytes() <= meta + (heap_modes[_i].locked ? 0 : 2UL << 20));
+	check(meta_bytes() <= meta + late);
 	check_goes_home();
 }
 END_TEST

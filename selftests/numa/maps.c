@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Mappings are few, and running out of them (vm.max_map_count) is running out of
+ * memory: NULL and ENOMEM, nothing lost, and on again once there are more.
+ *
+ * The nodes take turns, so that arenas of different policy lie side by side and
+ * cannot share a mapping: the worst case.
+ */
+#include "numa.h"
+
+#define LIMIT	"/proc/sys/vm/max_map_count"
+#define SIZE	(1 << 20)
+#define NR	1500
+
+static void *objs[NR];
+
+static unsigned int nr_maps(void)
+{
+	static char buf[1 << 20];
+	unsigned int n = 0;
+
+	if (!file_read(buf, sizeof(buf), "/proc/self/maps"))
+		tap_bail("/proc/self/maps: %s", strerror(errno));
+	for (char *p = buf; (p = strchr(p, '\n')); p++)
+		n++;
+	return n;
+}
+
+/* Objects of @SIZE, not touched, until one fails; how many there are. */
+static unsigned int fill(void)
+{
+	unsigned int n;
+
+	for (n = 0; n < NR; n++) {
+		node_enter(n % nr_nodes);
+		errno = 0;
+		objs[n] = malloc(SIZE);
+		if (!objs[n])
+			break;
+	}
+	return n;
+}
+
+static void empty(unsigned int n)
+{
+	while (n)
+		free(objs[--n]);
+}
+
+static bool small_ones(void)
+{
+	static struct obj o[2000];
+	uint64_t rng = tap_opts.seed;
+	unsigned int n;
+
+	for (n = 0; n < 2000; n++) {
+		o[n].size = 1 + rnd_below(&rng, 2000);
+		o[n].p = malloc(o[n].size);
+		if (!o[n].p)
+			break;
+		obj_fill(&o[n]);
+	}
+	for (unsigned int i = 0; i < n; i++)
+		obj_end(&o[i], "small");
+	return n == 2000 && !stress_failures;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int before, after, n;
+	char old[32], text[32];
+
+	tap_init(argc, argv);
+	vm_need();
+	nodes_read();
+	watchdog(60);
+	if (!file_read(old, sizeof(old), LIMIT))
+		tap_bail("no %s", LIMIT);
+	small_ones();
+	before = nr_maps();
+	/* room for a few arenas, not for all of it */
+	snprintf(text, sizeof(text), "%u", before + 10);
+	if (!file_write(text, LIMIT))
+		tap_bail("%s: %s", LIMIT, strerror(errno));
+	n = fill();
+	diag("%u mappings at first, %u allowed, %u now, %u MiB", before, before + 10, nr_maps(), n);
+	ok(n < NR && errno == ENOMEM, "%u objects of 1 MiB, then NULL and ENOMEM", n);
+	empty(n);
+	ok(small_ones(), "small objects at the limit");
+	malloc_trim(0);
+	after = fill();
+	ok(after >= n, "%u objects of 1 MiB again", after);
+	empty(after);
+	file_write(old, LIMIT);
+	n = fill();
+	after = nr_maps();
+	ok(n == NR, "%u objects with the limit back", n);
+	/* an arena is 64 MiB: two mappings each at most, and tables of its own */
+	ok(after - before <= 2 * (NR / 64 + nr_nodes) + 16, "%u mappings more for %u MiB",
+	   after - before, n);
+	empty(n);
+	return tap_done();
+}
