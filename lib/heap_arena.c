@@ -206,26 +206,40 @@ uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind)
 	return p;
 }
 
+static void set_words(uintptr_t base, size_t nr_words, const uint8_t *states,
+		      unsigned int route)
+{
+	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
+	uint64_t w = (uint64_t)(uintptr_t)states >> 3 << PAGE_WORD_STATES_SHIFT |
+		     (uint64_t)route << PAGE_WORD_ROUTE_SHIFT;
+
+	/* the first one last; each pairs with the acquire in lib/lookup.c */
+	for (size_t i = nr_words; i-- > 0;) {
+		struct heap_arena *a = arena_lookup(base + i * HA_PAGE_SIZE);
+
+		smp_store_release(&a->page[(page + i) & (ARENA_PAGES - 1)],
+				  w | i << PAGE_WORD_IDX_SHIFT);
+	}
+}
+
 void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc)
 {
 	struct heap_arena *ha = arena_lookup(base);
 	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
-	uint64_t w = (uint64_t)(uintptr_t)states >> 3 << PAGE_WORD_STATES_SHIFT;
 
-	if (sc) {
-		w |= (uint64_t)route_make(nid, sc) << PAGE_WORD_ROUTE_SHIFT;
-		for (size_t i = 1; i < nr_pages; i++) {
-			struct heap_arena *a = arena_lookup(base + i * HA_PAGE_SIZE);
-
-			atomic_store_relaxed(&a->page[(page + i) & (ARENA_PAGES - 1)],
-					     w | i << PAGE_WORD_IDX_SHIFT);
-		}
-	}
-	/* pairs with the acquire in heap_arena_find_span() */
-	smp_store_release(&ha->page[page], w);
+	if (sc)
+		set_words(base, nr_pages, states, route_make(nid, sc));
+	else
+		set_words(base, 1, states, 0);
 	__atomic_fetch_or(&ha->start[page / 64], 1ULL << (page % 64),
 			  __ATOMIC_RELEASE);
+}
+
+void heap_arena_set_heap_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
+			      unsigned int sc)
+{
+	set_words(base, sc ? nr_pages : 1, states, ROUTE_HEAP);
 }
 
 void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc)
@@ -263,7 +277,9 @@ struct mspan *heap_arena_find_span(uintptr_t addr)
 			bits = smp_load_acquire(&ha->start[--i]);
 		if (bits) {
 			page = i * 64 + ilog2(bits);
-			return page_word_span(smp_load_acquire(&ha->page[page]));
+			w = smp_load_acquire(&ha->page[page]);
+			/* gone since the bit was read? */
+			return w ? page_word_span(w) : NULL;
 		}
 		ha = ha->base ? arena_lookup(ha->base - 1) : NULL;
 		page = ARENA_PAGES - 1;

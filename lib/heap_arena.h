@@ -15,6 +15,10 @@
  * free() needs the class and an object's state, and nothing of the descriptor.
  * All pages of a small span have one.  A large span has one only on its first
  * page, with node and class 0, so that its route is 0 as in an empty word.
+ *
+ * Spans of a heap of the user's (lib/heap.c) have ROUTE_HEAP, whatever their class:
+ * a route that no magazine has, and whose magic is 0, so that free() leaves its
+ * fast path there too.
  */
 #ifndef _LIB_HEAP_ARENA_H
 #define _LIB_HEAP_ARENA_H
@@ -40,6 +44,8 @@ static_assert(VM_ADDR_BITS - 3 <= 64 - PAGE_WORD_STATES_SHIFT,
 #define ROUTE_CLASS_MASK	(ROUTE_CLASSES - 1)
 #define MAX_NODES		16
 #define NR_ROUTES		(MAX_NODES * ROUTE_CLASSES)
+/* Node 0, and a class that there is not. */
+#define ROUTE_HEAP		ROUTE_CLASS_MASK
 
 #define NR_ARENAS		(1UL << (VM_ADDR_BITS - ARENA_SHIFT))
 
@@ -137,6 +143,9 @@ uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind);
 /* Enter or clear a span in the page words.  Any thread that owns the pages. */
 void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc);
+/* The same for a span of a heap of the user's, whose words say who has it. */
+void heap_arena_set_heap_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
+			      unsigned int sc);
 void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc);
 
 /*

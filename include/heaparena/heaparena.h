@@ -196,6 +196,91 @@ int ha_background_work(void);
 int ha_malloc_trim(size_t pad);
 
 /**
+ * enum ha_object_state - what an object is at the moment of a look-up
+ * @HA_OBJECT_FREE: free
+ * @HA_OBJECT_LIVE: allocated
+ * @HA_OBJECT_CACHED: free, in a cache of the allocator
+ * @HA_OBJECT_UNKNOWN: allocated or cached; with option check:off alone, which
+ *	keeps no account of it
+ */
+enum ha_object_state {
+	HA_OBJECT_FREE,
+	HA_OBJECT_LIVE,
+	HA_OBJECT_CACHED,
+	HA_OBJECT_UNKNOWN
+};
+
+struct ha_heap;
+
+/**
+ * struct ha_object - an object, live or not, and where it is
+ * @size: sizeof(struct ha_object), set by the caller before ha_lookup()
+ * @start: its first byte
+ * @usable: bytes of it
+ * @heap: the heap it is from, NULL when it is from malloc() and its like
+ * @span: first byte of its span: the pages cut into objects of its size
+ * @span_size: bytes of the span
+ * @index: its number in the span
+ * @nr_objects: how many objects the span has
+ * @size_class: number of its size class, 0 for an object that is a span alone
+ * @node: NUMA node it is on
+ * @state: enum ha_object_state
+ * @reserved: 0
+ */
+struct ha_object {
+	size_t size;
+	void *start;
+	size_t usable;
+	struct ha_heap *heap;
+	void *span;
+	size_t span_size;
+	unsigned int index;
+	unsigned int nr_objects;
+	unsigned int size_class;
+	unsigned int node;
+	unsigned int state;
+	unsigned int reserved;
+};
+
+/**
+ * ha_lookup - what is at an address
+ * @addr: any address, of an object's start, of its inside, or of anything else
+ * @obj: caller's, @obj->size set; only that many bytes are written
+ *
+ * The answer was true at a moment of the call.  An object that another thread may
+ * free meanwhile can have become something else since.
+ *
+ * Context: any thread, and any signal handler; takes no lock, allocates nothing,
+ * and never faults, whatever @addr is.  Time: a few loads; inside a large object,
+ * or in free pages, one more for each 512 KiB to the start of the span before.
+ * Return: 1 and @obj filled in; 0 where heaparena has no object (@obj unchanged);
+ * -1 with EINVAL when @obj->size is too small to hold anything.
+ */
+int ha_lookup(const void *addr, struct ha_object *obj);
+
+/**
+ * ha_walk - visit every live object
+ * @visit: called for each, with a description that is gone when it returns; other
+ *	than 0 ends the walk
+ * @arg: handed to @visit
+ *
+ * Other threads may allocate and free meanwhile.  An object that lives from
+ * before the call until it returns is reported exactly once; one that comes or
+ * goes meanwhile at most once, and only if it was live a moment before.  An object
+ * that moves (ha_realloc()) counts as two.  Objects come in the order of their
+ * addresses within 64 MiB.  A tiny object (ha_heap_alloc_tiny()) is reported with
+ * the block it lies in; a free object that an object cache holds is not live.
+ *
+ * Context: @visit runs with no lock held, and may call everything here, free what
+ * it is told of, and leave by longjmp().  Not from a signal handler, except that
+ * ha_walk() itself neither locks nor allocates: a handler may walk when @visit is
+ * as careful.
+ * Return: 0, or what @visit returned last; -1 with ENOTSUP under option check:off,
+ * which keeps no account of what is live.
+ */
+int ha_walk(int (*visit)(const struct ha_object *obj, void *arg), void *arg);
+
+/**
  * struct ha_stats - what the allocator holds, in bytes unless it says otherwise
  * @size: sizeof(struct ha_stats), set by the caller before ha_stats()
  * @mapped: read-write address space of the heap: in_use + free, exactly
