@@ -153,6 +153,8 @@ static void sysmon_notify(void)
 	} else if (atomic_load_relaxed(&vm_stat.prepared[VM_HEAP]) >= START_BYTES &&
 		   atomic_load_relaxed(&failures) < MAX_FAILURES &&
 		   !mcache_in_vfork() &&
+		   /* a drain frees spans under locks that a start would wait for */
+		   !mcache_fork_held() &&
 		   try_cmpxchg_acquire(&state, SYSMON_NONE, SYSMON_AWAKE)) {
 		if (!sysmon_start()) {
 			atomic_add_relaxed(&failures, 1);
