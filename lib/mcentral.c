@@ -189,6 +189,7 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 		got = mcentral_take(mc, slot, slots, n);
 		if (!got) {
 			span_set_add(&mc->partial, s);
+			mc->nr_spans++;
 			got = take_span(mc, s, slot, slots, n);
 			s = NULL;
 		}
@@ -219,6 +220,7 @@ static struct mspan *mcentral_put(struct mcentral *mc, struct mspan *s,
 	if (s->nr_alloc == 0) {
 		forget_dropped(mc, s);
 		span_set_del(&mc->partial, s);
+		mc->nr_spans--;
 		return s;
 	}
 	if (!was_full)

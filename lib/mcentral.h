@@ -20,6 +20,7 @@ struct mcentral {
 	uint64_t nr_refills;		/* (a) times */
 	uint64_t nr_flushes;		/* (a) batches that came back */
 	int64_t nr_out;			/* (l) objects out of the spans: live or cached */
+	size_t nr_spans;		/* (l) spans of the class, full ones too */
 	size_t dropped;			/* (a) bytes given back inside the spans; under the lock */
 } __aligned(DESTRUCTIVE_BYTES);
 

@@ -402,6 +402,7 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 	st->free = h->pages.nr_free;
 	st->returned = h->pages.nr_scav;
 	st->donated = h->nr_donated;
+	st->large = h->spans[0].nr_inuse;
 	lock_release(&h->lock);
 	/* Windows count as in use there; they are free to everyone else. */
 	for (unsigned int i = 0; i < NR_HEAP_CACHES; i++) {

@@ -82,6 +82,7 @@ struct mheap_stat {
 	size_t donated;			/* of those in use, metadata */
 	size_t spans;
 	size_t large_bytes;
+	size_t large;			/* large spans in use */
 	size_t nr_large;
 	size_t nr_spans_total;
 };

@@ -282,7 +282,7 @@ int ha_walk(int (*visit)(const struct ha_object *obj, void *arg), void *arg);
 
 /**
  * struct ha_stats - what the allocator holds, in bytes unless it says otherwise
- * @size: sizeof(struct ha_stats), set by the caller before ha_stats()
+ * @size: sizeof(struct ha_stats), set by the caller before ha_stats_get()
  * @mapped: read-write address space of the heap: in_use + free, exactly
  * @in_use: pages of spans that hold an object or a cached one
  * @free: pages of no span, resident or returned
@@ -299,6 +299,8 @@ int ha_walk(int (*visit)(const struct ha_object *obj, void *arg), void *arg);
  * @nr_flushes: batches that went back to spans
  * @nr_nodes: NUMA nodes known
  * @rseq: 1 when caches work by restartable sequences
+ * @large: of @live, bytes of objects that have a span of their own
+ * @nr_large_live: how many these are
  */
 struct ha_stats {
 	size_t size;
@@ -318,6 +320,8 @@ struct ha_stats {
 	size_t nr_flushes;
 	unsigned int nr_nodes;
 	unsigned int rseq;
+	size_t large;
+	size_t nr_large_live;
 };
 
 /**
@@ -330,6 +334,115 @@ struct ha_stats {
  * Return: 0, or -1 with EINVAL when @st->size is too small to hold anything.
  */
 int ha_stats_get(struct ha_stats *st);
+
+/**
+ * struct ha_class_stats - one size class, all nodes
+ * @object_size: bytes an object; 0 for large ones, each of which has a span alone
+ * @span_size: bytes a span; 0 for large ones
+ * @nr_spans: spans in use, without those of heaps (ha_heap_create())
+ * @nr_objects: objects that these have room for
+ * @nr_live: of these, allocated; the large ones of heaps too
+ * @nr_cached: of these, free and in caches
+ * @nr_refill: objects handed to caches so far
+ * @nr_refills: batches they came in
+ * @nr_flushes: batches that went back to spans
+ */
+struct ha_class_stats {
+	size_t object_size;
+	size_t span_size;
+	size_t nr_spans;
+	size_t nr_objects;
+	size_t nr_live;
+	size_t nr_cached;
+	size_t nr_refill;
+	size_t nr_refills;
+	size_t nr_flushes;
+};
+
+/**
+ * ha_stats_classes - statistics of every size class
+ * @st: array of @nr elements, by number of class; [0] is for large objects
+ * @st_size: sizeof(struct ha_class_stats); only that many bytes of each are written
+ * @nr: elements there are
+ *
+ * Return: how many classes there are, whether or not they fit; 0 with ENOMEM when
+ * the allocator cannot start.
+ */
+unsigned int ha_stats_classes(struct ha_class_stats *st, size_t st_size, unsigned int nr);
+
+/**
+ * struct ha_node_stats - one NUMA node, in bytes unless it says otherwise
+ * @mapped: read-write address space of its heap
+ * @in_use: pages of spans
+ * @free: pages of no span, resident or returned
+ * @returned: of @free, given back to the kernel
+ * @out: objects that are live or cached
+ * @large: of these, objects with a span of their own
+ * @nr_spans: spans in use
+ */
+struct ha_node_stats {
+	size_t mapped;
+	size_t in_use;
+	size_t free;
+	size_t returned;
+	size_t out;
+	size_t large;
+	size_t nr_spans;
+};
+
+/**
+ * ha_stats_nodes - statistics of every node
+ * @st: array of @nr elements, by number of node
+ * @st_size: sizeof(struct ha_node_stats); only that many bytes of each are written
+ * @nr: elements there are
+ *
+ * Return: how many nodes there are, whether or not they fit; 0 with ENOMEM when
+ * the allocator cannot start.
+ */
+unsigned int ha_stats_nodes(struct ha_node_stats *st, size_t st_size, unsigned int nr);
+
+/**
+ * ha_stats_text - write all statistics for people to read
+ * @fd: file descriptor, by write(2) in pieces of up to 1000 bytes
+ *
+ * Totals, nodes, size classes that are in use, object caches, heaps.
+ *
+ * Context: allocates nothing.
+ * Return: 0; -1 with the errno of write(2), or ENOMEM.
+ */
+int ha_stats_text(int fd);
+
+/**
+ * ha_stats_json - write all statistics as one JSON object and a newline
+ * @fd: as for ha_stats_text()
+ *
+ * The names are those of the members of struct ha_stats and its like.
+ *
+ * Return: as ha_stats_text().
+ */
+int ha_stats_json(int fd);
+
+/**
+ * enum ha_format - forms of ha_stats_format()
+ * @HA_FORMAT_TEXT: as ha_stats_text()
+ * @HA_FORMAT_JSON: as ha_stats_json()
+ */
+enum ha_format {
+	HA_FORMAT_TEXT,
+	HA_FORMAT_JSON
+};
+
+/**
+ * ha_stats_format - statistics into memory
+ * @format: which form
+ * @buf: caller's, may be NULL when @size is 0
+ * @size: bytes of it; what does not fit is cut, and a null byte ends it
+ *
+ * Context: allocates nothing.
+ * Return: the length of all of it, without the null byte, as snprintf() does; 0
+ * with ENOMEM or EINVAL.
+ */
+size_t ha_stats_format(enum ha_format format, char *buf, size_t size);
 
 #ifdef __cplusplus
 }
