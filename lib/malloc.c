@@ -367,6 +367,23 @@ static bool realloc_large(struct mspan *s, size_t size)
 	return true;
 }
 
+/* Can an object of @old bytes have @size, and go on being told from others? */
+static bool keeps(size_t old, size_t size)
+{
+	return size <= old && size >= old / 2;
+}
+
+__export int ha_resize(void *ptr, size_t size)
+{
+	struct mspan *large;
+	size_t old = live_size("resize", ptr, &large);
+
+	if (large ? realloc_large(large, size) : keeps(old, size))
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
 __export void *ha_realloc(void *ptr, size_t size)
 {
 	struct mspan *large;
@@ -380,7 +397,7 @@ __export void *ha_realloc(void *ptr, size_t size)
 		return NULL;
 	}
 	old = live_size("realloc", ptr, &large);
-	if (large ? realloc_large(large, size) : size <= old && size >= old / 2)
+	if (large ? realloc_large(large, size) : keeps(old, size))
 		return ptr;
 	new = ha_malloc(size);
 	if (!new)
@@ -407,20 +424,27 @@ EXPORT_AS(ha_reallocarray, reallocarray);
  * Alignment: a class whose size is a multiple of it (spans start on a page), else
  * pages.
  */
-void *heap_alloc_aligned(size_t align, size_t size)
+void *heap_alloc(size_t align, size_t size, bool zero)
 {
-	size_t sc;
+	size_t sc = 0;
+	void *p;
 
 	if (align <= 16 && size <= MAX_SMALL_SIZE)
-		return alloc_class(size_class_of(size < align ? align : size));
-	if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE) {
+		sc = size_class_of(size < align ? align : size);
+	else if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE)
 		sc = aligned_class[ilog2(align) - 4][size_class_of(size)];
-		if (sc)
-			return alloc_class(sc);
+	if (sc) {
+		p = alloc_class(sc);
+		return p && zero ? memset(p, 0, size) : p;
 	}
 	if (align > HA_PAGE_SIZE && align > PTRDIFF_MAX - size) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	return alloc_large(size, max_size(align >> HA_PAGE_SHIFT, 1), false);
+	return alloc_large(size, max_size(align >> HA_PAGE_SHIFT, 1), zero);
+}
+
+void *heap_alloc_aligned(size_t align, size_t size)
+{
+	return heap_alloc(align, size, false);
 }

@@ -162,6 +162,55 @@ size_t ha_malloc_usable_size(void *ptr);
  */
 size_t ha_good_size(size_t size);
 
+/** HA_ZERO - flag of ha_alloc() and its like: the object is zeroed */
+#define HA_ZERO		1u
+
+/**
+ * ha_alloc - allocate, aligned and zeroed in one call
+ * @size: bytes, 0 is allowed
+ * @align: power of two, bytes; 0 for that of ha_malloc()
+ * @flags: 0 or HA_ZERO
+ *
+ * Return: as ha_malloc(); NULL with EINVAL when @align is no power of two or
+ * @flags has other bits.
+ */
+void *ha_alloc(size_t size, size_t align, unsigned int flags) HA_MALLOC HA_SIZE(1);
+
+/**
+ * ha_resize - change the size of an object in place, or not at all
+ * @ptr: object, not NULL
+ * @size: bytes
+ *
+ * Succeeds where ha_realloc() would not move the object: a small one for sizes
+ * from half of its usable size up to all of it; one above 32 KiB for any size above
+ * 32 KiB that its neighbouring pages allow.
+ *
+ * Return: 0; -1 with ENOMEM, and the object as it was.
+ */
+int ha_resize(void *ptr, size_t size);
+
+/**
+ * ha_alloc_batch - allocate many objects of one size
+ * @size: bytes each
+ * @n: how many
+ * @out: where the @n pointers go
+ *
+ * The same objects that @n calls of ha_malloc() would give, for less: a cache is
+ * asked once for up to 32 of them.  Each is freed on its own, or in any batch.
+ *
+ * Return: how many there are, from @out[0] on; fewer than @n with ENOMEM.
+ */
+size_t ha_alloc_batch(size_t size, size_t n, void **out) HA_USED;
+
+/**
+ * ha_free_batch - release many objects
+ * @ptrs: objects of any sizes, or NULL; neighbours of one size cost least
+ * @n: how many
+ *
+ * Context: keeps errno.
+ */
+void ha_free_batch(void *const *ptrs, size_t n);
+
 /**
  * ha_release - give free memory back to the kernel now
  *
