@@ -12,6 +12,7 @@
 
 #include <util/align.h>
 #include "malloc.h"
+#include "objcache_api.h"
 #include "print.h"
 #include "scavenge.h"
 #include "sizeclasses.h"
@@ -87,7 +88,10 @@ EXPORT_AS(ha_pvalloc, pvalloc);
  */
 __export size_t ha_release(void)
 {
-	return heap_ready() ? scavenge_all() : 0;
+	if (!heap_ready())
+		return 0;
+	objcache_shrink_all();
+	return scavenge_all();
 }
 
 __export int ha_malloc_trim(size_t pad)

@@ -4,7 +4,8 @@
  *
  * prepare takes every lock in rank order, so that no other thread is inside a
  * locked region at the moment of the copy; parent and child release them.  The
- * number of locks depends on nodes and classes, not on threads or heap size.
+ * number of locks depends on nodes, classes and object caches, not on threads or
+ * heap size.
  *
  * Per-CPU magazines need no lock: a sequence of another thread either committed
  * before the copy or never happened.  What such a thread had popped but not
@@ -28,6 +29,7 @@
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
+#include "objcache.h"
 #include "numa.h"
 #include "sysmon.h"
 
@@ -35,7 +37,8 @@ static struct lock fork_lock = LOCK_INIT(RANK_FORK);
 
 static bool fork_held(void)
 {
-	return lock_is_held(&fork_lock) || mcache_fork_held() ||
+	return lock_is_held(&fork_lock) || objcache_fork_held() ||
+	       mcache_fork_held() ||
 	       mcentral_fork_held(topo.nr_nodes) ||
 	       mheap_fork_held(topo.nr_nodes) || heap_arena_fork_held() ||
 	       meta_fork_held();
@@ -46,6 +49,7 @@ static void fork_prepare(void)
 	bool nested = fork_held();
 
 	lock_fork_prepare(&fork_lock, nested);
+	objcache_fork_prepare(nested);
 	mcache_fork_prepare(nested);
 	mcentral_fork_prepare(topo.nr_nodes, nested);
 	mheap_fork_prepare(topo.nr_nodes, nested);
@@ -60,6 +64,7 @@ static void fork_done(bool child)
 	mheap_fork_done(topo.nr_nodes);
 	mcentral_fork_done(topo.nr_nodes, child);
 	mcache_fork_done(child);
+	objcache_fork_done();
 	if (child)
 		sysmon_fork_child();
 	lock_fork_done(&fork_lock);

@@ -21,6 +21,7 @@
 #include <util/line.h>
 #include "malloc.h"
 #include "numa.h"
+#include "objcache.h"
 #include "print.h"
 #include "sizeclasses.h"
 #include "stats.h"
@@ -65,6 +66,13 @@ static const struct field class_fields[] = {
 	C(nr_cached), C(nr_refill), C(nr_refills), C(nr_flushes),
 };
 #undef C
+
+#define K(f)	SIZE_FIELD(struct ha_cache_stats, f)
+static const struct field cache_fields[] = {
+	K(object_size), K(usable), K(nr_live), K(nr_kept), K(nr_allocs), K(nr_frees),
+	K(nr_constructed), K(nr_destroyed),
+};
+#undef K
 
 static void out_write(struct out *o, const char *s, size_t n)
 {
@@ -183,7 +191,7 @@ static void text_row(struct out *o, const char *name, const struct field *f, siz
 /* A table of numbered rows in either form: begin, a row each, end. */
 struct table {
 	const char *name;		/* of the table */
-	const char *key;		/* of the number, or NULL for names */
+	const char *key;		/* of the number, NULL where rows have names */
 	const struct field *fields;
 	size_t nr;
 	unsigned int rows;
@@ -219,6 +227,22 @@ static void table_row(struct out *o, struct table *t, bool json, unsigned int nu
 		line_dec(&l, number);
 		l.buf[l.len] = '\0';
 		text_row(o, l.buf, t->fields, t->nr, from);
+	}
+	t->rows++;
+}
+
+/* A row that has a name, in which no character needs care. */
+static void table_named(struct out *o, struct table *t, bool json, const char *name,
+			const void *from)
+{
+	if (json) {
+		out_str(o, t->rows ? ",{\"name\":\"" : "{\"name\":\"");
+		out_str(o, name);
+		out_str(o, "\"");
+		json_fields(o, t->fields, t->nr, from, false);
+		out_str(o, "}");
+	} else {
+		text_row(o, name, t->fields, t->nr, from);
 	}
 	t->rows++;
 }
@@ -283,12 +307,29 @@ static void print_classes(struct out *o, bool json)
 	table_end(o, json);
 }
 
+static void print_caches(struct out *o, bool json)
+{
+	struct table t = { "caches", NULL, cache_fields, ARRAY_SIZE(cache_fields), 0 };
+	struct ha_cache *c = objcache_next(NULL);
+	struct ha_cache_stats st;
+
+	if (!c && !json)
+		return;
+	table_begin(o, &t, json);
+	for (; c; c = objcache_next(c)) {
+		objcache_stat(c, &st);
+		table_named(o, &t, json, st.name, &st);
+	}
+	table_end(o, json);
+}
+
 static void print_all(struct out *o, bool json)
 {
 	line_start(&o->line);
 	print_totals(o, json);
 	print_nodes(o, json);
 	print_classes(o, json);
+	print_caches(o, json);
 	out_str(o, json ? "}\n" : "");
 	out_flush(o);
 }

@@ -26,6 +26,7 @@
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
+#include "objcache.h"
 #include "stats.h"
 
 size_t stats_cached(void)
@@ -70,7 +71,7 @@ void stats_collect(struct ha_stats *st)
 	st->size = sizeof(*st);
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		stats_node(n, st);
-	st->cached = stats_cached();
+	st->cached = stats_cached() + objcache_kept_bytes();
 	st->live -= min_size(st->cached, st->live);
 	st->metadata = meta_bytes();
 	st->reserved = atomic_load_relaxed(&vm_stat.reserved[VM_HEAP]);

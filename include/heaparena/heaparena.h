@@ -493,6 +493,131 @@ enum ha_format {
  */
 size_t ha_stats_format(enum ha_format format, char *buf, size_t size);
 
+/*
+ * Object caches: objects of one type, constructed once and used many times.
+ */
+struct ha_cache;
+
+/**
+ * struct ha_cache_options - what ha_cache_create() is told
+ * @size: sizeof(struct ha_cache_options)
+ * @object_size: bytes an object, not 0
+ * @align: power of two, bytes; 0 for that of ha_malloc()
+ * @flags: 0, or HA_ZERO: objects are zeroed before they are constructed
+ * @reserved: 0
+ * @construct: called once for each object that comes from the heap, before it is
+ *	first handed out; NULL for none.  Returns 0, or an errno: the allocation fails
+ *	with it
+ * @destroy: called before a constructed object goes back to the heap; NULL for none
+ * @arg: handed to both
+ *
+ * @construct and @destroy are called with no lock held, by whatever thread is in
+ * ha_cache_alloc(), ha_cache_free(), ha_cache_shrink(), ha_cache_destroy(),
+ * ha_release() or malloc_trim().
+ */
+struct ha_cache_options {
+	size_t size;
+	size_t object_size;
+	size_t align;
+	unsigned int flags;
+	unsigned int reserved;
+	int (*construct)(void *obj, void *arg);
+	void (*destroy)(void *obj, void *arg);
+	void *arg;
+};
+
+/**
+ * ha_cache_create - make an object cache
+ * @name: for statistics; up to 31 characters are kept
+ * @opt: what its objects are like; copied
+ *
+ * Free objects are kept constructed, up to 32 of them or 64 KiB near each of up to
+ * 16 CPUs; nothing above 1 MiB is kept.
+ *
+ * Return: the cache, owned by the caller until ha_cache_destroy(); NULL with
+ * EINVAL for options that make no sense, or ENOMEM.
+ */
+struct ha_cache *ha_cache_create(const char *name, const struct ha_cache_options *opt) HA_USED;
+
+/**
+ * ha_cache_destroy - give a cache up
+ * @cache: one that no other thread uses, or NULL
+ *
+ * What it keeps is destroyed and freed.
+ *
+ * Return: 0; -1 with EBUSY and the cache as it was while objects of it are live.
+ */
+int ha_cache_destroy(struct ha_cache *cache);
+
+/**
+ * ha_cache_alloc - an object, constructed
+ * @cache: cache
+ *
+ * Costs an uncontended lock where an object is kept, else ha_malloc() and the
+ * constructor.
+ *
+ * Return: an object in the state that it was constructed in, or that it was freed
+ * in; NULL with ENOMEM, or what the constructor returned.
+ */
+void *ha_cache_alloc(struct ha_cache *cache) HA_USED;
+
+/**
+ * ha_cache_free - release an object
+ * @cache: the cache it is from; another size of object is misuse
+ * @ptr: object in its constructed state, or NULL
+ *
+ * ha_free() may be used instead, and then neither destroys the object nor counts it
+ * as freed.
+ */
+void ha_cache_free(struct ha_cache *cache, void *ptr);
+
+/**
+ * ha_cache_shrink - destroy and free what a cache keeps
+ * @cache: cache
+ *
+ * ha_release() does it for all caches.
+ *
+ * Return: how many objects these were.
+ */
+size_t ha_cache_shrink(struct ha_cache *cache);
+
+/**
+ * struct ha_cache_stats - what happened to a cache
+ * @size: sizeof(struct ha_cache_stats), set by the caller
+ * @name: as created; valid as long as the cache
+ * @object_size: as created, bytes
+ * @usable: bytes that an object takes
+ * @nr_live: objects with the user
+ * @nr_kept: free and constructed
+ * @nr_allocs: successful calls of ha_cache_alloc()
+ * @nr_frees: calls of ha_cache_free()
+ * @nr_constructed: objects that came from the heap
+ * @nr_destroyed: objects that went back
+ */
+struct ha_cache_stats {
+	size_t size;
+	const char *name;
+	size_t object_size;
+	size_t usable;
+	size_t nr_live;
+	size_t nr_kept;
+	size_t nr_allocs;
+	size_t nr_frees;
+	size_t nr_constructed;
+	size_t nr_destroyed;
+};
+
+/**
+ * ha_cache_stats_get - fill in statistics of a cache
+ * @cache: cache
+ * @st: caller's, @st->size set; only that many bytes are written
+ *
+ * Exact while nobody else uses the cache.
+ *
+ * Return: 0, or -1 with EINVAL when @st->size is too small to hold anything.
+ */
+int ha_cache_stats_get(struct ha_cache *cache, struct ha_cache_stats *st);
+
 #ifdef __cplusplus
 }
 #endif
