@@ -1,28 +1,58 @@
 // SPDX-License-Identifier: MIT
 /*
  * What is beyond the malloc family and ends in one call of a lower layer: aligned
- * and zeroed in one, batches.
+ * and zeroed in one, batches, the hint for those who move objects.
  *
  * A batch goes through the caller's magazine like single objects, 32 in one
  * sequence; what the magazine does not have, or does not take, goes the slow way
  * one by one, which moves a whole batch each time.
  */
 #include <errno.h>
+#include <string.h>
 
 #include <util/align.h>
 #include "conf.h"
 #include "depot.h"
+#include "lookup.h"
 #include "malloc.h"
 #include "mcache.h"
-#include "mspan.h"
+#include "mcentral.h"
+
+/* Past the caches: where a moved object has to go for its old span to empty. */
+static void *alloc_dense(size_t sc)
+{
+	struct mag_slot slot;
+
+	if (!heap_ready() || !mcentral_alloc_dense(mcache_nid(), sc, &slot))
+		return NULL;
+	if (conf.check)
+		*slot.state = OBJECT_LIVE;
+	return slot.obj;
+}
 
 __export void *ha_alloc(size_t size, size_t align, unsigned int flags)
 {
-	if ((align && !is_power_of_2(align)) || flags & ~HA_ZERO) {
+	void *p;
+
+	if ((align && !is_power_of_2(align)) || flags & ~(HA_ZERO | HA_DENSE)) {
 		errno = EINVAL;
 		return NULL;
 	}
+	if (flags & HA_DENSE && align <= 16 && size <= MAX_SMALL_SIZE) {
+		p = alloc_dense(class_of_8[(max_size(size, align) + 7) >> 3]);
+		if (p)
+			return flags & HA_ZERO ? memset(p, 0, size) : p;
+	}
 	return heap_alloc(align ? align : 1, size, flags & HA_ZERO);
+}
+
+__export int ha_sparse(const void *ptr)
+{
+	struct span_view v;
+
+	if (!span_view_find((uintptr_t)ptr, &v) || !v.sc || v.heap)
+		return 0;
+	return mcentral_is_sparse(v.s) && span_view_holds(&v);
 }
 
 /* Up to @n objects from this CPU's magazine; 0: refill it. */

@@ -32,12 +32,14 @@
 #include "objcache.h"
 #include "numa.h"
 #include "sysmon.h"
+#include "uheap.h"
 
 static struct lock fork_lock = LOCK_INIT(RANK_FORK);
 
 static bool fork_held(void)
 {
 	return lock_is_held(&fork_lock) || objcache_fork_held() ||
+	       uheap_fork_held() ||
 	       mcache_fork_held() ||
 	       mcentral_fork_held(topo.nr_nodes) ||
 	       mheap_fork_held(topo.nr_nodes) || heap_arena_fork_held() ||
@@ -50,6 +52,7 @@ static void fork_prepare(void)
 
 	lock_fork_prepare(&fork_lock, nested);
 	objcache_fork_prepare(nested);
+	uheap_fork_prepare(nested);
 	mcache_fork_prepare(nested);
 	mcentral_fork_prepare(topo.nr_nodes, nested);
 	mheap_fork_prepare(topo.nr_nodes, nested);
@@ -64,6 +67,7 @@ static void fork_done(bool child)
 	mheap_fork_done(topo.nr_nodes);
 	mcentral_fork_done(topo.nr_nodes, child);
 	mcache_fork_done(child);
+	uheap_fork_done();
 	objcache_fork_done();
 	if (child)
 		sysmon_fork_child();

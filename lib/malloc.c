@@ -29,6 +29,7 @@
 #include "mheap.h"
 #include "numa.h"
 #include "sysmon.h"
+#include "uheap.h"
 
 static struct lock init_lock = LOCK_INIT(RANK_INIT);
 static bool initialised;		/* (a) */
@@ -226,7 +227,7 @@ slow:
 EXPORT_AS(ha_free, free);
 EXPORT_AS(ha_free, cfree);
 
-/* NULL, a large object, or misuse. */
+/* NULL, a large object, one of a heap of the user's, or misuse. */
 static void free_slow(void *ptr)
 {
 	uintptr_t addr = (uintptr_t)ptr;
@@ -239,6 +240,10 @@ static void free_slow(void *ptr)
 	ha = heap_ready() ? arena_lookup(addr) : NULL;
 	w = ha ? smp_load_acquire(&ha->page[(addr >> HA_PAGE_SHIFT) &
 					    (ARENA_PAGES - 1)]) : 0;
+	if (page_word_route(w) == ROUTE_HEAP) {
+		uheap_free("free", NULL, addr);
+		return;
+	}
 	if (!w || page_word_route(w))
 		debug_bad_pointer("free", addr);
 	s = page_word_span(w);
@@ -251,9 +256,11 @@ static void free_slow(void *ptr)
 }
 
 /*
- * Look-ups of live objects.  @op names the caller in a report.
+ * Look-ups of live objects.  @op names the caller in a report.  *large: its span,
+ * when it is a large object; *heap: the heap of the user's that it is from.
  */
-static size_t live_size(const char *op, void *ptr, struct mspan **large)
+static size_t live_size(const char *op, void *ptr, struct mspan **large,
+			struct ha_heap **heap)
 {
 	uintptr_t addr = (uintptr_t)ptr;
 	struct object o;
@@ -262,6 +269,7 @@ static size_t live_size(const char *op, void *ptr, struct mspan **large)
 	struct mspan *s;
 
 	*large = NULL;
+	*heap = NULL;
 	if (likely(object_find(addr, &o))) {
 		if (unlikely(check_on && *o.state != OBJECT_LIVE))
 			debug_bad_pointer(op, addr);
@@ -269,6 +277,8 @@ static size_t live_size(const char *op, void *ptr, struct mspan **large)
 	}
 	ha = heap_ready() ? arena_lookup(addr) : NULL;
 	w = ha ? arena_page_word(ha, addr) : 0;
+	if (page_word_route(w) == ROUTE_HEAP)
+		return uheap_object_size(op, addr, heap);
 	if (!w || page_word_route(w))
 		debug_bad_pointer(op, addr);
 	s = page_word_span(w);
@@ -280,9 +290,10 @@ static size_t live_size(const char *op, void *ptr, struct mspan **large)
 
 __export size_t ha_malloc_usable_size(void *ptr)
 {
+	struct ha_heap *heap;
 	struct mspan *large;
 
-	return ptr ? live_size("malloc_usable_size", ptr, &large) : 0;
+	return ptr ? live_size("malloc_usable_size", ptr, &large, &heap) : 0;
 }
 EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
 
@@ -292,8 +303,9 @@ EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
  */
 static void check_size(void *ptr, size_t align, size_t size)
 {
+	struct ha_heap *heap;
 	struct mspan *large;
-	size_t has = live_size("free", ptr, &large);
+	size_t has = live_size("free", ptr, &large, &heap);
 
 	if (size <= has && (size >= has / 2 || has <= max_size(align, 16)))
 		return;
@@ -375,8 +387,9 @@ static bool keeps(size_t old, size_t size)
 
 __export int ha_resize(void *ptr, size_t size)
 {
+	struct ha_heap *heap;
 	struct mspan *large;
-	size_t old = live_size("resize", ptr, &large);
+	size_t old = live_size("resize", ptr, &large, &heap);
 
 	if (large ? realloc_large(large, size) : keeps(old, size))
 		return 0;
@@ -386,6 +399,7 @@ __export int ha_resize(void *ptr, size_t size)
 
 __export void *ha_realloc(void *ptr, size_t size)
 {
+	struct ha_heap *heap;
 	struct mspan *large;
 	size_t old;
 	void *new;
@@ -396,10 +410,10 @@ __export void *ha_realloc(void *ptr, size_t size)
 		ha_free(ptr);
 		return NULL;
 	}
-	old = live_size("realloc", ptr, &large);
+	old = live_size("realloc", ptr, &large, &heap);
 	if (large ? realloc_large(large, size) : keeps(old, size))
 		return ptr;
-	new = ha_malloc(size);
+	new = heap ? uheap_alloc(heap, size, 1, false) : ha_malloc(size);
 	if (!new)
 		return NULL;
 	memcpy(new, ptr, min_size(old, size));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Statistics in words: the same figures as text for people and as JSON, to a file
- * descriptor or into memory.  Nothing here allocates or locks, so that it can be
- * had from a process that is out of memory.
+ * descriptor or into memory.  Nothing here allocates, and no lock is held across a
+ * write: it can be had from a process that is out of memory.
  *
  *	{ "heaparena": 1, "pid": N, "totals": {...},
  *	  "nodes": [{...}], "classes": [{...}], "caches": [{...}], "heaps": [{...}] }
@@ -25,6 +25,7 @@
 #include "print.h"
 #include "sizeclasses.h"
 #include "stats.h"
+#include "uheap.h"
 
 /* Where it goes: fd, or a buffer when fd < 0. */
 struct out {
@@ -73,6 +74,12 @@ static const struct field cache_fields[] = {
 	K(nr_constructed), K(nr_destroyed),
 };
 #undef K
+
+#define H(f)	SIZE_FIELD(struct ha_heap_stats, f)
+static const struct field heap_fields[] = {
+	H(limit), H(mapped), H(live), H(nr_live), H(nr_allocs), H(nr_frees), H(nr_tiny),
+};
+#undef H
 
 static void out_write(struct out *o, const char *s, size_t n)
 {
@@ -323,6 +330,22 @@ static void print_caches(struct out *o, bool json)
 	table_end(o, json);
 }
 
+static void print_heaps(struct out *o, bool json)
+{
+	struct table t = { "heaps", NULL, heap_fields, ARRAY_SIZE(heap_fields), 0 };
+	struct ha_heap *h = uheap_next(NULL);
+	struct ha_heap_stats st;
+
+	if (!h && !json)
+		return;
+	table_begin(o, &t, json);
+	for (; h; h = uheap_next(h)) {
+		uheap_stat(h, &st);
+		table_named(o, &t, json, st.name, &st);
+	}
+	table_end(o, json);
+}
+
 static void print_all(struct out *o, bool json)
 {
 	line_start(&o->line);
@@ -330,6 +353,7 @@ static void print_all(struct out *o, bool json)
 	print_nodes(o, json);
 	print_classes(o, json);
 	print_caches(o, json);
+	print_heaps(o, json);
 	out_str(o, json ? "}\n" : "");
 	out_flush(o);
 }

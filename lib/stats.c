@@ -28,6 +28,7 @@
 #include "numa.h"
 #include "objcache.h"
 #include "stats.h"
+#include "uheap.h"
 
 size_t stats_cached(void)
 {
@@ -73,6 +74,7 @@ void stats_collect(struct ha_stats *st)
 		stats_node(n, st);
 	st->cached = stats_cached() + objcache_kept_bytes();
 	st->live -= min_size(st->cached, st->live);
+	st->live += uheap_small_bytes();
 	st->metadata = meta_bytes();
 	st->reserved = atomic_load_relaxed(&vm_stat.reserved[VM_HEAP]);
 	st->nr_nodes = topo.nr_nodes;

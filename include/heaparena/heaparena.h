@@ -164,12 +164,18 @@ size_t ha_good_size(size_t size);
 
 /** HA_ZERO - flag of ha_alloc() and its like: the object is zeroed */
 #define HA_ZERO		1u
+/**
+ * HA_DENSE - flag of ha_alloc(): from the fullest pages that have room
+ *
+ * Past the caches, under a lock: for objects that are moved, see ha_sparse().
+ */
+#define HA_DENSE	2u
 
 /**
  * ha_alloc - allocate, aligned and zeroed in one call
  * @size: bytes, 0 is allowed
  * @align: power of two, bytes; 0 for that of ha_malloc()
- * @flags: 0 or HA_ZERO
+ * @flags: 0, or HA_ZERO and HA_DENSE
  *
  * Return: as ha_malloc(); NULL with EINVAL when @align is no power of two or
  * @flags has other bits.
@@ -210,6 +216,21 @@ size_t ha_alloc_batch(size_t size, size_t n, void **out) HA_USED;
  * Context: keeps errno.
  */
 void ha_free_batch(void *const *ptrs, size_t n);
+
+/**
+ * ha_sparse - would moving an object help to empty its pages
+ * @ptr: live object
+ *
+ * For programs that defragment: where the answer is 1, allocate another with
+ * ha_alloc() and HA_DENSE, copy, and ha_free() this one.  The pages of an object
+ * that is to be moved are used no more than the mean of those partly used by objects
+ * of its size, and are not those that HA_DENSE would take from.  Without end: ask
+ * again as objects come and go; there is no threshold to choose.
+ *
+ * Context: takes a lock for some instructions; not from a signal handler.
+ * Return: 1, or 0; 0 also for large objects, objects of heaps, and what is no object.
+ */
+int ha_sparse(const void *ptr);
 
 /**
  * ha_release - give free memory back to the kernel now
@@ -617,6 +638,117 @@ struct ha_cache_stats {
  * Return: 0, or -1 with EINVAL when @st->size is too small to hold anything.
  */
 int ha_cache_stats_get(struct ha_cache *cache, struct ha_cache_stats *st);
+
+/*
+ * Heaps: objects that die together.
+ */
+
+/**
+ * ha_heap_create - make a heap
+ * @name: for statistics; up to 31 characters are kept
+ * @limit: bytes of pages that it may have at most, 0 for no limit
+ *
+ * A heap has pages of its own: its first object takes 8 KiB, and so does the first
+ * of each other size.  It is an ordinary heap otherwise: any thread may allocate
+ * from it and free to it; ha_free(), ha_realloc() (which stays in the heap) and
+ * ha_malloc_usable_size() of its objects work.  Calls that allocate or free take a
+ * lock, which some of the heaps share.
+ *
+ * Context: threads as said; in a child of fork heaps are as they were.
+ * Return: the heap, owned by the caller until ha_heap_destroy(); NULL with ENOMEM.
+ */
+struct ha_heap *ha_heap_create(const char *name, size_t limit) HA_USED;
+
+/**
+ * ha_heap_destroy - give a heap up, and all its objects
+ * @heap: one that no other thread uses, or NULL
+ *
+ * Takes time by the pages that it has, not by its objects.
+ */
+void ha_heap_destroy(struct ha_heap *heap);
+
+/**
+ * ha_heap_reset - free all objects of a heap
+ * @heap: heap; nobody else may be using it
+ */
+void ha_heap_reset(struct ha_heap *heap);
+
+/**
+ * ha_heap_alloc - allocate from a heap
+ * @heap: heap
+ * @size: bytes, 0 is allowed
+ * @align: power of two, bytes; 0 for that of ha_malloc()
+ * @flags: 0 or HA_ZERO
+ *
+ * Return: as ha_alloc(); NULL with ENOMEM also when the heap's limit is reached.
+ */
+void *ha_heap_alloc(struct ha_heap *heap, size_t size, size_t align, unsigned int flags)
+	HA_USED HA_SIZE(2);
+
+/**
+ * ha_heap_alloc_tiny - allocate a few bytes that live as long as the heap's rest
+ * @heap: heap
+ * @size: bytes, at most 16
+ *
+ * Many of them share a block: a 3-byte object takes 3 bytes.  It is aligned to the
+ * largest power of two, up to 8, that @size is a multiple of.  To free it alone is
+ * misuse.
+ *
+ * Return: uninitialised memory, gone with ha_heap_reset() and ha_heap_destroy();
+ * NULL with EINVAL for a larger size, or ENOMEM.
+ */
+void *ha_heap_alloc_tiny(struct ha_heap *heap, size_t size) HA_USED HA_SIZE(2);
+
+/**
+ * ha_heap_free - release an object of a heap
+ * @heap: the heap it is from; that of another heap is misuse
+ * @ptr: object or NULL
+ *
+ * As ha_free(), with that check.
+ *
+ * Context: keeps errno.
+ */
+void ha_heap_free(struct ha_heap *heap, void *ptr);
+
+/**
+ * ha_heap_set_limit - change a heap's limit
+ * @heap: heap
+ * @limit: bytes of pages, 0 for no limit; below what it has, it cannot grow
+ */
+void ha_heap_set_limit(struct ha_heap *heap, size_t limit);
+
+/**
+ * struct ha_heap_stats - what a heap has, in bytes unless it says otherwise
+ * @size: sizeof(struct ha_heap_stats), set by the caller
+ * @name: as created; valid as long as the heap
+ * @limit: of @mapped, 0 for none
+ * @mapped: its pages
+ * @live: its live objects, in whole size classes
+ * @nr_live: how many these are; blocks of tiny objects count as one
+ * @nr_allocs: objects allocated since it was created
+ * @nr_frees: objects freed since, one by one or by ha_heap_reset()
+ * @nr_tiny: tiny objects, since it was created or reset
+ */
+struct ha_heap_stats {
+	size_t size;
+	const char *name;
+	size_t limit;
+	size_t mapped;
+	size_t live;
+	size_t nr_live;
+	size_t nr_allocs;
+	size_t nr_frees;
+	size_t nr_tiny;
+};
+
+/**
+ * ha_heap_stats_get - fill in statistics of a heap
+ * @heap: heap
+ * @st: caller's, @st->size set; only that many bytes are written
+ *
+ * Return: 0, or -1 with EINVAL when @st->size is too small to hold anything.
+ */
+int ha_heap_stats_get(struct ha_heap *heap, struct ha_heap_stats *st);
 
 #ifdef __cplusplus
 }
