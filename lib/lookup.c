@@ -46,10 +46,10 @@
 #include "lookup.h"
 
 /* The facts behind the word @w that stood at @wp; false when they do not hold. */
-static bool view_read(const uint64_t *wp, uint64_t w, uintptr_t page,
-		      struct span_view *v)
+static __no_tsan bool view_read(const uint64_t *wp, uint64_t w, uintptr_t page,
+				struct span_view *v)
 {
-	struct mspan *s = page_word_span(w);
+	struct mspan *s = smp_load_acquire((struct mspan **)page_word_states(w) - 1);
 
 	v->wp = wp;
 	v->word = w;
@@ -66,13 +66,13 @@ static bool view_read(const uint64_t *wp, uint64_t w, uintptr_t page,
 	return span_view_holds(v);
 }
 
-bool span_view_holds(const struct span_view *v)
+__no_tsan bool span_view_holds(const struct span_view *v)
 {
 	return smp_load_acquire(v->wp) == v->word &&
 	       smp_load_acquire(&v->s->seq) == v->seq;
 }
 
-bool span_view_get(const struct heap_arena *ha, size_t page, struct span_view *v)
+__no_tsan bool span_view_get(const struct heap_arena *ha, size_t page, struct span_view *v)
 {
 	const uint64_t *wp = &ha->page[page];
 	uint64_t w;
@@ -87,7 +87,7 @@ bool span_view_get(const struct heap_arena *ha, size_t page, struct span_view *v
  * The nearest first page of a span at or below @page of @ha, which may lie arenas
  * away: *page and the arena, or NULL.
  */
-static struct heap_arena *first_page_below(struct heap_arena *ha, size_t *page)
+static __no_tsan struct heap_arena *first_page_below(struct heap_arena *ha, size_t *page)
 {
 	while (ha) {
 		size_t i = *page / 64;
@@ -125,7 +125,7 @@ bool span_view_find(uintptr_t addr, struct span_view *v)
 	       addr - v->start < span_view_size(v);
 }
 
-unsigned int span_view_state(const struct span_view *v, unsigned int idx)
+__no_tsan unsigned int span_view_state(const struct span_view *v, unsigned int idx)
 {
 	const uint64_t *bits = &v->s->bits[idx / 64];
 

@@ -501,7 +501,8 @@ static bool drain_locked_slots(bool idle_only)
 	for (unsigned int i = 0; i < NR_LOCKED; i++) {
 		struct locked_slot *ls = &locked_slots[i];
 
-		if (!READ_ONCE(ls->ref.hdrs))
+		/* pairs with the release in slot_attach() */
+		if (!smp_load_acquire(&ls->ref.hdrs))
 			continue;
 		lock_acquire(&ls->lock);
 		if (!idle_only || look_again(MAX_CIDS + i, ls->ref.hdrs)) {
@@ -629,7 +630,7 @@ bool mcache_in_vfork(void)
 	return thread_mode == THREAD_RSEQ && !mcache_rs;
 }
 
-static size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
+static __no_tsan size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
 {
 	size_t n = 0;
 
@@ -649,7 +650,7 @@ size_t mcache_nr_cached(unsigned int sc)
 		if (READ_ONCE(slot_hdrs[i]))
 			n += hdrs_count(slot_hdrs[i], sc);
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
-		if (READ_ONCE(locked_slots[i].ref.hdrs))
+		if (smp_load_acquire(&locked_slots[i].ref.hdrs))
 			n += hdrs_count(locked_slots[i].ref.hdrs, sc);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
 		n += atomic_load_relaxed(&mcentrals[nid][sc].depot.objects);

@@ -21,6 +21,7 @@
  */
 #include <string.h>
 
+#include <util/align.h>
 #include "fixalloc.h"
 #include "mcache.h"
 #include "objcache.h"
@@ -44,7 +45,28 @@ static struct ha_cache *cache_new(void)
 	return c;
 }
 
-struct ha_cache *objcache_get(void)
+static void name_copy(char *to, const char *name)
+{
+	size_t i = 0;
+
+	/* fit to stand in any output */
+	for (; name && name[i] && i < OBJCACHE_NAME - 1; i++)
+		to[i] = name[i] < ' ' || name[i] > '~' || strchr("\"\\<>&", name[i]) ?
+			'?' : name[i];
+	to[i] = '\0';
+}
+
+static uint32_t cache_keep(size_t usable)
+{
+	size_t n = OBJCACHE_KEEP_BYTES / usable;
+
+	if (usable > OBJCACHE_KEEP_MAX)
+		return 0;
+	return n < 1 ? 1 : min_size(n, OBJCACHE_KEEP);
+}
+
+struct ha_cache *objcache_get(const char *name, const struct ha_cache_options *opt,
+			      size_t usable)
 {
 	struct ha_cache *c;
 
@@ -54,14 +76,20 @@ struct ha_cache *objcache_get(void)
 	if (!c)
 		c = cache_new();
 	if (c) {
-		c->fresh = 0;
-		c->dropped = 0;
-		c->destroyed = 0;
+		c->opt = *opt;
+		atomic_store_relaxed(&c->usable, usable);
+		c->keep = cache_keep(usable);
+		name_copy(c->name, name);
+		atomic_store_relaxed(&c->fresh, (uint64_t)0);
+		atomic_store_relaxed(&c->dropped, (uint64_t)0);
+		atomic_store_relaxed(&c->destroyed, (uint64_t)0);
 		for (unsigned int i = 0; i < OBJCACHE_STRIPES; i++) {
+			lock_acquire(&c->stripe[i].lock);
 			c->stripe[i].allocs = 0;
 			c->stripe[i].frees = 0;
+			lock_release(&c->stripe[i].lock);
 		}
-		atomic_store_relaxed(&c->used, 1);
+		smp_store_release(&c->used, 1);
 	}
 	lock_release(&caches.lock);
 	return c;
@@ -141,22 +169,33 @@ unsigned int objcache_take(struct ha_cache *c, unsigned int stripe, struct mag_s
 	return n;
 }
 
+void objcache_name(struct ha_cache *c, char *name)
+{
+	lock_acquire(&caches.lock);
+	memcpy(name, c->name, sizeof(c->name));
+	lock_release(&caches.lock);
+}
+
 void objcache_stat(struct ha_cache *c, struct ha_cache_stats *st)
 {
 	memset(st, 0, sizeof(*st));
 	st->size = sizeof(*st);
 	st->name = c->name;
-	st->object_size = c->opt.object_size;
-	st->usable = c->usable;
+	st->object_size = READ_ONCE(c->opt.object_size);
+	st->usable = atomic_load_relaxed(&c->usable);
 	st->nr_constructed = atomic_load_relaxed(&c->fresh);
 	st->nr_allocs = st->nr_constructed;
 	st->nr_destroyed = atomic_load_relaxed(&c->destroyed);
 	st->nr_frees = atomic_load_relaxed(&c->dropped);
 	st->nr_destroyed += st->nr_frees;
 	for (unsigned int i = 0; i < OBJCACHE_STRIPES; i++) {
-		st->nr_allocs += READ_ONCE(c->stripe[i].allocs);
-		st->nr_frees += READ_ONCE(c->stripe[i].frees);
-		st->nr_kept += READ_ONCE(c->stripe[i].n);
+		struct objcache_stripe *s = &c->stripe[i];
+
+		lock_acquire(&s->lock);
+		st->nr_allocs += s->allocs;
+		st->nr_frees += s->frees;
+		st->nr_kept += s->n;
+		lock_release(&s->lock);
 	}
 	/* read one after the other while others work */
 	if (st->nr_allocs > st->nr_frees)

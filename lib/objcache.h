@@ -34,12 +34,13 @@ struct ha_cache {
 	uint64_t fresh;				/* (a) allocs that no stripe could serve */
 	uint64_t dropped;			/* (a) frees that no stripe kept */
 	uint64_t destroyed;			/* (a) objects given up after they were kept */
-	char name[OBJCACHE_NAME];		/* (c) while used */
+	char name[OBJCACHE_NAME];		/* (l RANK_LIST) constant while used */
 	struct objcache_stripe stripe[OBJCACHE_STRIPES];
 };
 
-/* A descriptor, zeroed but for what stays for ever; NULL when out of memory. */
-struct ha_cache *objcache_get(void);
+/* A cache that has counted nothing yet; NULL when out of memory. */
+struct ha_cache *objcache_get(const char *name, const struct ha_cache_options *opt,
+			      size_t usable);
 /* It has no objects any more. */
 void objcache_put(struct ha_cache *c);
 /* Those in use, for walks: after @c, from NULL on; lock-free. */
@@ -52,6 +53,8 @@ bool objcache_push(struct ha_cache *c, struct mag_slot slot);
 /* All objects of a stripe, at most OBJCACHE_KEEP; how many. */
 unsigned int objcache_take(struct ha_cache *c, unsigned int stripe, struct mag_slot *slots);
 
+/* A copy, for who does not know that the cache stays in use: OBJCACHE_NAME bytes. */
+void objcache_name(struct ha_cache *c, char *name);
 void objcache_stat(struct ha_cache *c, struct ha_cache_stats *st);
 /* Bytes of objects kept, all caches. */
 size_t objcache_kept_bytes(void);

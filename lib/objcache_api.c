@@ -27,26 +27,6 @@
 #include "objcache.h"
 #include "objcache_api.h"
 
-static void name_copy(char *to, const char *name)
-{
-	size_t i = 0;
-
-	/* fit to stand in any output */
-	for (; name && name[i] && i < OBJCACHE_NAME - 1; i++)
-		to[i] = name[i] < ' ' || name[i] > '~' || strchr("\"\\<>&", name[i]) ?
-			'?' : name[i];
-	to[i] = '\0';
-}
-
-static uint32_t cache_keep(size_t usable)
-{
-	size_t n = OBJCACHE_KEEP_BYTES / usable;
-
-	if (usable > OBJCACHE_KEEP_MAX)
-		return 0;
-	return n < 1 ? 1 : min_size(n, OBJCACHE_KEEP);
-}
-
 __export struct ha_cache *ha_cache_create(const char *name,
 					  const struct ha_cache_options *opt)
 {
@@ -66,16 +46,10 @@ __export struct ha_cache *ha_cache_create(const char *name,
 	p = heap_alloc(o.align, o.object_size, false);
 	if (!p)
 		return NULL;
-	c = objcache_get();
-	if (c) {
-		c->opt = o;
-		c->usable = ha_malloc_usable_size(p);
-		c->keep = cache_keep(c->usable);
-		name_copy(c->name, name);
-	} else {
-		errno = ENOMEM;
-	}
+	c = objcache_get(name, &o, ha_malloc_usable_size(p));
 	ha_free(p);
+	if (!c)
+		errno = ENOMEM;
 	return c;
 }
 

@@ -319,13 +319,15 @@ static void print_caches(struct out *o, bool json)
 	struct table t = { "caches", NULL, cache_fields, ARRAY_SIZE(cache_fields), 0 };
 	struct ha_cache *c = objcache_next(NULL);
 	struct ha_cache_stats st;
+	char name[OBJCACHE_NAME];
 
 	if (!c && !json)
 		return;
 	table_begin(o, &t, json);
 	for (; c; c = objcache_next(c)) {
 		objcache_stat(c, &st);
-		table_named(o, &t, json, st.name, &st);
+		objcache_name(c, name);
+		table_named(o, &t, json, name, &st);
 	}
 	table_end(o, json);
 }
@@ -335,13 +337,15 @@ static void print_heaps(struct out *o, bool json)
 	struct table t = { "heaps", NULL, heap_fields, ARRAY_SIZE(heap_fields), 0 };
 	struct ha_heap *h = uheap_next(NULL);
 	struct ha_heap_stats st;
+	char name[UHEAP_NAME];
 
 	if (!h && !json)
 		return;
 	table_begin(o, &t, json);
 	for (; h; h = uheap_next(h)) {
 		uheap_stat(h, &st);
-		table_named(o, &t, json, st.name, &st);
+		uheap_name(h, name);
+		table_named(o, &t, json, name, &st);
 	}
 	table_end(o, json);
 }

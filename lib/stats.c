@@ -39,7 +39,7 @@ size_t stats_cached(void)
 	return bytes;
 }
 
-static void stats_node(unsigned int nid, struct ha_stats *st)
+static __no_tsan void stats_node(unsigned int nid, struct ha_stats *st)
 {
 	struct mheap_stat hs;
 
@@ -98,7 +98,7 @@ __export int ha_stats_get(struct ha_stats *out)
 	return 0;
 }
 
-static void class_collect(unsigned int sc, struct ha_class_stats *st)
+static __no_tsan void class_collect(unsigned int sc, struct ha_class_stats *st)
 {
 	const struct size_class *k = &size_classes[sc];
 	size_t out = 0;

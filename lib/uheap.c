@@ -95,6 +95,7 @@ struct ha_heap *uheap_get(const char *name, size_t limit)
 	if (!h)
 		h = heap_new();
 	if (h) {
+		heap_lock(h);
 		/* fit to stand in any output */
 		for (i = 0; name && name[i] && i < UHEAP_NAME - 1; i++)
 			h->name[i] = name[i] < ' ' || name[i] > '~' ||
@@ -103,6 +104,7 @@ struct ha_heap *uheap_get(const char *name, size_t limit)
 		h->limit = limit ? limit : SIZE_MAX;
 		h->nr_allocs = 0;
 		h->nr_frees = 0;
+		heap_unlock(h);
 		smp_store_release(&h->used, 1);
 	}
 	lock_release(&heaps.lock);
@@ -437,6 +439,13 @@ void uheap_stat(struct ha_heap *h, struct ha_heap_stats *st)
 		.nr_frees = h->nr_frees,
 		.nr_tiny = h->nr_tiny,
 	};
+	heap_unlock(h);
+}
+
+void uheap_name(struct ha_heap *h, char *name)
+{
+	heap_lock(h);
+	memcpy(name, h->name, sizeof(h->name));
 	heap_unlock(h);
 }
 

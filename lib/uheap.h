@@ -17,7 +17,7 @@ struct ha_heap {
 	struct ha_heap *next;		/* (c) all that were ever made */
 	uint32_t used;			/* (a) 1 between create and destroy */
 	uint32_t stripe;		/* (c) for ever: which lock it has */
-	char name[UHEAP_NAME];		/* (c) while used */
+	char name[UHEAP_NAME];		/* (l) constant while used */
 	size_t limit;			/* (l) bytes of spans */
 	size_t mapped;			/* (l) bytes of spans, and of those on their way */
 	size_t live;			/* (l) bytes of objects */
@@ -54,6 +54,8 @@ size_t uheap_object_size(const char *op, uintptr_t addr, struct ha_heap **h);
 void uheap_reset(struct ha_heap *h, bool last);
 void uheap_set_limit(struct ha_heap *h, size_t limit);
 void uheap_stat(struct ha_heap *h, struct ha_heap_stats *st);
+/* A copy, for who does not know that the heap stays in use: UHEAP_NAME bytes. */
+void uheap_name(struct ha_heap *h, char *name);
 /* Bytes of live objects of size classes, all heaps. */
 size_t uheap_small_bytes(void);
 

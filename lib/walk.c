@@ -30,7 +30,7 @@ struct walk {
 	void *arg;
 };
 
-static int walk_span(const struct walk *w, const struct span_view *v)
+static __no_tsan int walk_span(const struct walk *w, const struct span_view *v)
 {
 	unsigned int nelems = span_view_nelems(v);
 	struct ha_object obj;

@@ -52,10 +52,13 @@ static size_t pin_size(uint64_t *rng)
 
 static void pin_set(struct pin *pin, size_t size)
 {
+	char *p;
+
 	__atomic_fetch_add(&pin->seq, 1, __ATOMIC_SEQ_CST);
 	free(pin->p);
-	pin->p = size ? malloc(size) : NULL;
-	pin->usable = pin->p ? malloc_usable_size(pin->p) : 0;
+	p = size ? malloc(size) : NULL;
+	__atomic_store_n(&pin->p, p, __ATOMIC_RELAXED);
+	__atomic_store_n(&pin->usable, p ? malloc_usable_size(p) : 0, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&pin->seq, 1, __ATOMIC_SEQ_CST);
 }
 
