@@ -126,3 +126,17 @@ void debug_bad_handle(const char *op, const char *what, const void *handle)
 	line_write(&l, STDERR_FILENO);
 	abort();
 }
+
+void debug_bad_owner(uintptr_t addr, const char *what)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: invalid free of ");
+	line_ptr(&l, addr);
+	line_str(&l, ": freed to ");
+	line_str(&l, what);
+	line_str(&l, " that it is not from");
+	line_write(&l, STDERR_FILENO);
+	abort();
+}

@@ -100,11 +100,13 @@ static uint8_t *object_state(struct ha_cache *c, uintptr_t addr)
 	struct span_view v;
 	size_t size;
 
-	if (!span_view_find(addr, &v) || v.heap)
-		debug_bad_pointer("ha_cache_free", addr);
+	if (!span_view_find(addr, &v))
+		debug_bad_pointer("free", addr);
+	if (v.heap)
+		debug_bad_owner(addr, "an object cache");
 	size = span_view_object_size(&v);
 	if ((addr - v.start) % size || (addr - v.start) / size >= span_view_nelems(&v))
-		debug_bad_pointer("ha_cache_free", addr);
+		debug_bad_pointer("free", addr);
 	if (size != c->usable)
 		debug_size_mismatch(addr, c->opt.object_size, size);
 	return &v.s->object_state[(addr - v.start) / size];

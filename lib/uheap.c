@@ -357,7 +357,7 @@ void uheap_free(const char *op, struct ha_heap *want, uintptr_t addr)
 
 	if (want && v.heap != want) {
 		heap_unlock(v.heap);
-		debug_bad_pointer(op, addr);
+		debug_bad_owner(addr, "a heap");
 	}
 	s = put_object(v.heap, v.s, idx);
 	heap_unlock(v.heap);
