@@ -116,7 +116,7 @@ cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq numa abort apps golden
 .PHONY: all libs tests check demo bench vmtest install clean help deps sizeclasses sizecheck \
-	headercheck layercheck $(kinds:%=tests-%)
+	headercheck layercheck man $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
 tests: $(kinds:%=tests-%)
@@ -217,8 +217,13 @@ headercheck: $(O)/.flags
 #: layercheck   hold the includes of lib/ against the table in lib/README.md
 layercheck:
 	@tools/scripts/layercheck
+#: man          manual pages of the functions, from heaparena.h
+man: $(O)/man/.done
+$(O)/man/.done: include/heaparena/heaparena.h tools/man/kdoc2man
+	$(call say,MAN)
+	$(Q)tools/man/kdoc2man $< $(@D) $(VERSION) && touch $@
 #: install      DESTDIR= PREFIX= LIBDIR= apply
-install: all
+install: all man
 	install -d $(addprefix $(DESTDIR),$(LIBDIR)/pkgconfig $(PREFIX)/bin $(PREFIX)/include/heaparena)
 	install -m 755 $(O)/libheaparena.so.1 $(DESTDIR)$(LIBDIR)
 	ln -sf libheaparena.so.1 $(DESTDIR)$(LIBDIR)/libheaparena.so
@@ -227,6 +232,8 @@ install: all
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 		heaparena.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/heaparena.pc
 	$(if $(progs),install -m 755 $(progs) $(DESTDIR)$(PREFIX)/bin)
+	install -d $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 $(O)/man/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	$(foreach m,$(wildcard tools/man/*.[1-8]),install -D -m 644 $(m) \
 		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
 #: clean        remove the output folder

@@ -133,3 +133,33 @@ void debug_size_mismatch(uintptr_t addr, size_t said, size_t has)
 	line_write(&l, debug_stderr());
 	abort();
 }
+
+void debug_bad_handle(const char *op, const char *what, const void *handle)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: ");
+	line_str(&l, op);
+	line_str(&l, " of ");
+	line_ptr(&l, (uintptr_t)handle);
+	line_str(&l, ": no ");
+	line_str(&l, what);
+	line_str(&l, " in use");
+	line_write(&l, STDERR_FILENO);
+	abort();
+}
+
+void debug_bad_owner(uintptr_t addr, const char *what)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: invalid free of ");
+	line_ptr(&l, addr);
+	line_str(&l, ": freed to ");
+	line_str(&l, what);
+	line_str(&l, " that it is not from");
+	line_write(&l, STDERR_FILENO);
+	abort();
+}

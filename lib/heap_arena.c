@@ -293,22 +293,33 @@ static void set_entry(uintptr_t addr, const uint8_t *states, uint32_t place,
 	smp_store_release(&e->magic, magic);
 }
 
+static uint32_t place_make(uintptr_t base, unsigned int route)
+{
+	return (uint32_t)route << (PLACE_ROUTE_SHIFT + PAGE_ENTRY_SHIFT) |
+	       (-base & PLACE_OFFSET_MASK);
+}
+
 void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc)
 {
 	size_t page = base >> HA_PAGE_SHIFT;
-	uint32_t place = 0, magic = 0;
+	uint32_t place = place_make(base, sc ? route_make(nid, sc) : 0);
 
-	if (sc) {
-		place = (uint32_t)route_make(nid, sc) << (PLACE_ROUTE_SHIFT + PAGE_ENTRY_SHIFT) |
-			(-base & PLACE_OFFSET_MASK);
-		magic = size_classes[sc].magic;
-	}
+	/* the first one last */
 	for (size_t i = span_entries(nr_pages, sc); i-- > 0;)
-		set_entry(base + i * HA_PAGE_SIZE, states, place, magic);
+		set_entry(base + i * HA_PAGE_SIZE, states, place, size_classes[sc].magic);
 	page %= ARENA_PAGES;
 	__atomic_fetch_or(&arena_lookup(base)->start[page / 64], 1ULL << (page % 64),
 			  __ATOMIC_RELEASE);
+}
+
+void heap_arena_set_heap_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
+			      unsigned int sc)
+{
+	for (size_t i = span_entries(nr_pages, sc); i-- > 0;) {
+		WRITE_ONCE(arena_entry(base + i * HA_PAGE_SIZE)->magic, 0);
+		set_entry(base + i * HA_PAGE_SIZE, states, place_make(base, ROUTE_HEAP), 0);
+	}
 }
 
 static void clear_entry(uintptr_t addr)
@@ -327,6 +338,16 @@ void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc)
 	__atomic_fetch_and(&arena_lookup(base)->start[page / 64], ~(1ULL << (page % 64)),
 			   __ATOMIC_RELEASE);
 	for (size_t i = 0; i < span_entries(nr_pages, sc); i++)
+		clear_entry(base + i * HA_PAGE_SIZE);
+}
+
+void heap_arena_make_large(uintptr_t base, unsigned int sc)
+{
+	struct page_entry *e = arena_entry(base);
+
+	WRITE_ONCE(e->magic, 0);
+	WRITE_ONCE(e->place, place_make(base, 0));
+	for (size_t i = span_entries(size_classes[sc].pages, sc); i-- > 1;)
 		clear_entry(base + i * HA_PAGE_SIZE);
 }
 

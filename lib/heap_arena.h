@@ -18,6 +18,10 @@
  *
  * Shifted, the route is the byte offset of a 16-byte header; and the low 17 bits
  * of an address plus the place are its offset in the span, on whatever page.
+ *
+ * Spans of a heap of the user's (lib/uheap.c) have ROUTE_HEAP, whatever their class:
+ * a route that no magazine has, and a magic of 0, so that free() leaves its fast
+ * path there too.
  */
 #ifndef _LIB_HEAP_ARENA_H
 #define _LIB_HEAP_ARENA_H
@@ -47,6 +51,8 @@ static_assert(sizeof(struct page_entry) == 16, "scaled by a shift");
 #define ROUTE_CLASS_MASK	(ROUTE_CLASSES - 1)
 #define MAX_NODES		16
 #define NR_ROUTES		(MAX_NODES * ROUTE_CLASSES)
+/* Node 0, and a class that there is not. */
+#define ROUTE_HEAP		ROUTE_CLASS_MASK
 
 #define NR_ARENAS		(1UL << (VM_ADDR_BITS - ARENA_SHIFT))
 
@@ -141,9 +147,14 @@ static inline struct mspan *page_entry_span(const struct page_entry *e)
 	return states ? ((struct mspan **)states)[-1] : NULL;
 }
 
+static inline unsigned int place_route(uint32_t place)
+{
+	return place >> (PLACE_ROUTE_SHIFT + PAGE_ENTRY_SHIFT);
+}
+
 static inline unsigned int page_entry_route(const struct page_entry *e)
 {
-	return READ_ONCE(e->place) >> (PLACE_ROUTE_SHIFT + PAGE_ENTRY_SHIFT);
+	return place_route(READ_ONCE(e->place));
 }
 
 /* Byte offset of @addr, on a page with an entry, in the span that is at @place. */
@@ -186,6 +197,11 @@ uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind);
 /* Enter or clear a span in the page entries.  Any thread that owns the pages. */
 void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc);
+/* The same for a span of a heap of the user's, whose entries say who has it. */
+void heap_arena_set_heap_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
+			      unsigned int sc);
+/* A medium span of class @sc becomes a large one; its first page stays its first. */
+void heap_arena_make_large(uintptr_t base, unsigned int sc);
 void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc);
 
 /*

@@ -29,6 +29,7 @@
 #include "mheap.h"
 #include "numa.h"
 #include "sysmon.h"
+#include "uheap.h"
 
 static struct lock init_lock = LOCK_INIT(RANK_INIT);
 static bool initialised;		/* (a) */
@@ -220,7 +221,7 @@ __export __hot void ha_free(void *ptr)
 EXPORT_AS(ha_free, free);
 EXPORT_AS(ha_free, cfree);
 
-/* NULL, a large object, an arena outside of the window, or misuse. */
+/* NULL, a large object, one of a heap of the user's or outside of the window, misuse. */
 static void free_slow(void *ptr)
 {
 	uintptr_t addr = (uintptr_t)ptr;
@@ -237,6 +238,10 @@ static void free_slow(void *ptr)
 		object_cache(ptr, &o);
 		return;
 	}
+	if (e && page_entry_route(e) == ROUTE_HEAP) {
+		uheap_free("free", NULL, addr);
+		return;
+	}
 	s = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
 	/* one of two threads that free it at once wins */
 	if (!s || s->start != addr ||
@@ -247,16 +252,19 @@ static void free_slow(void *ptr)
 }
 
 /*
- * Look-ups of live objects.  @op names the caller in a report; *own is the object's
- * span where it has one to itself, medium or large.
+ * Look-ups of live objects.  @op names the caller in a report.  *own: the object's
+ * span, where it has one to itself, medium or large; *heap: the heap of the user's
+ * that it is from.
  */
-static size_t live_size(const char *op, void *ptr, struct mspan **own)
+static size_t live_size(const char *op, void *ptr, struct mspan **own,
+			struct ha_heap **heap)
 {
 	uintptr_t addr = (uintptr_t)ptr;
 	struct page_entry *e = heap_ready() ? arena_entry(addr) : NULL;
 	struct object o;
 	unsigned int sc;
 
+	*heap = NULL;
 	if (likely(e) && likely(object_find(e, addr, &o))) {
 		if (unlikely(check_on && *o.state != OBJECT_LIVE))
 			debug_bad_pointer(op, addr);
@@ -264,7 +272,11 @@ static size_t live_size(const char *op, void *ptr, struct mspan **own)
 		*own = sc >= FIRST_MEDIUM_CLASS ? page_entry_span(e) : NULL;
 		return size_classes[sc].size;
 	}
-	*own = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
+	*own = NULL;
+	if (e && page_entry_route(e) == ROUTE_HEAP)
+		return uheap_object_size(op, addr, heap);
+	if (e && !page_entry_route(e))
+		*own = page_entry_span(e);
 	if (!*own || (*own)->start != addr || (*own)->object_state[0] != OBJECT_LIVE)
 		debug_bad_pointer(op, addr);
 	return mspan_size(*own);
@@ -272,9 +284,10 @@ static size_t live_size(const char *op, void *ptr, struct mspan **own)
 
 __export size_t ha_malloc_usable_size(void *ptr)
 {
+	struct ha_heap *heap;
 	struct mspan *own;
 
-	return ptr ? live_size("malloc_usable_size", ptr, &own) : 0;
+	return ptr ? live_size("malloc_usable_size", ptr, &own, &heap) : 0;
 }
 EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
 
@@ -284,8 +297,9 @@ EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
  */
 static void check_size(void *ptr, size_t align, size_t size)
 {
+	struct ha_heap *heap;
 	struct mspan *own;
-	size_t has = live_size("free", ptr, &own);
+	size_t has = live_size("free", ptr, &own, &heap);
 
 	if (size <= has && (size >= has / 2 || has <= max_size(align, 16)))
 		return;
@@ -379,6 +393,7 @@ static bool realloc_large(struct mspan *s, size_t size)
 	return true;
 }
 
+/* Can an object of @old bytes have @size without moving?  Then it has. */
 static bool realloc_in_place(struct mspan *own, size_t old, size_t size)
 {
 	if (own && !own->sc)
@@ -388,8 +403,21 @@ static bool realloc_in_place(struct mspan *own, size_t old, size_t size)
 	return own && grow_medium(own, size);
 }
 
+__export int ha_resize(void *ptr, size_t size)
+{
+	struct ha_heap *heap;
+	struct mspan *own;
+	size_t old = live_size("resize", ptr, &own, &heap);
+
+	if (realloc_in_place(own, old, size))
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
 __export void *ha_realloc(void *ptr, size_t size)
 {
+	struct ha_heap *heap;
 	struct mspan *own;
 	size_t old;
 	void *new;
@@ -400,10 +428,10 @@ __export void *ha_realloc(void *ptr, size_t size)
 		ha_free(ptr);
 		return NULL;
 	}
-	old = live_size("realloc", ptr, &own);
+	old = live_size("realloc", ptr, &own, &heap);
 	if (realloc_in_place(own, old, size))
 		return ptr;
-	new = ha_malloc(size);
+	new = heap ? uheap_alloc(heap, size, 1, false) : ha_malloc(size);
 	if (!new)
 		return NULL;
 	memcpy(new, ptr, min_size(old, size));
@@ -428,22 +456,29 @@ EXPORT_AS(ha_reallocarray, reallocarray);
  * Alignment: a class whose size is a multiple of it (spans start on a page), else
  * pages.
  */
-void *heap_alloc_aligned(size_t align, size_t size)
+void *heap_alloc(size_t align, size_t size, bool zero)
 {
-	size_t sc;
+	size_t sc = 0;
+	void *p;
 
 	if (align <= 16 && size <= MAX_SMALL_SIZE)
-		return alloc_class(size_class_of(size < align ? align : size));
-	if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE) {
+		sc = size_class_of(size < align ? align : size);
+	else if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE)
 		sc = aligned_class[ilog2(align) - 4][size_class_of(size)];
-		if (sc)
-			return alloc_class(sc);
+	if (sc) {
+		p = alloc_class(sc);
+		return p && zero ? memset(p, 0, size) : p;
 	}
 	if (align <= HA_PAGE_SIZE && size > MAX_SMALL_SIZE)
-		return malloc_slow(size);
+		return zero ? zalloc(size) : malloc_slow(size);
 	if (align > HA_PAGE_SIZE && align > PTRDIFF_MAX - size) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	return alloc_large(size, max_size(align >> HA_PAGE_SHIFT, 1), false);
+	return alloc_large(size, max_size(align >> HA_PAGE_SHIFT, 1), zero);
+}
+
+void *heap_alloc_aligned(size_t align, size_t size)
+{
+	return heap_alloc(align, size, false);
 }

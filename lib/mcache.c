@@ -299,7 +299,8 @@ static bool create_locked(unsigned int i)
 
 	lock_acquire(&ls->lock);
 	if (!ls->hdrs) {
-		WRITE_ONCE(ls->hdrs, mcache_new());
+		/* pairs with the acquires of those that look without the lock */
+		smp_store_release(&ls->hdrs, mcache_new());
 		if (ls->hdrs)
 			mcentral_add_slot();
 	}
@@ -528,7 +529,7 @@ static bool drain_locked_slots(bool idle_only)
 	for (unsigned int i = 0; i < NR_LOCKED; i++) {
 		struct locked_slot *ls = &locked_slots[i];
 
-		if (!READ_ONCE(ls->hdrs))
+		if (!smp_load_acquire(&ls->hdrs))
 			continue;
 		lock_acquire(&ls->lock);
 		if (!idle_only || look_again(MAX_CIDS + i, ls->hdrs)) {
@@ -659,7 +660,7 @@ bool mcache_in_vfork(void)
 	return thread_mode == THREAD_RSEQ && !mcache_rs;
 }
 
-static size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
+static __no_tsan size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
 {
 	size_t n = 0;
 
@@ -679,7 +680,7 @@ size_t mcache_nr_cached(unsigned int sc)
 		if (READ_ONCE(slot_hdrs[i]))
 			n += hdrs_count(slot_hdrs[i], sc);
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
-		if (READ_ONCE(locked_slots[i].hdrs))
+		if (smp_load_acquire(&locked_slots[i].hdrs))
 			n += hdrs_count(locked_slots[i].hdrs, sc);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
 		n += atomic_load_relaxed(&mcentrals[nid][sc].depot.objects);

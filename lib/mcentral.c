@@ -169,6 +169,27 @@ static unsigned int mcentral_last(unsigned int nid, unsigned int sc,
 	return got;
 }
 
+bool mcentral_alloc_dense(unsigned int nid, unsigned int sc, struct mag_slot *slot)
+{
+	return mcentral_last(nid, sc, 0, slot, 1) == 1;
+}
+
+bool mcentral_is_sparse(const struct mspan *s)
+{
+	struct mcentral *mc = &mcentrals[s->nid][s->sc];
+	size_t nr_partial, nr_full, out;
+	bool sparse;
+
+	lock_acquire(&mc->lock);
+	nr_partial = mc->partial.nr_spans;
+	nr_full = mc->nr_spans - nr_partial;
+	out = mc->nr_out - nr_full * s->nelems;
+	sparse = nr_partial > 1 && !mspan_full(s) && s->nr_alloc * nr_partial <= out &&
+		 span_set_pick(&mc->partial) != s;
+	lock_release(&mc->lock);
+	return sparse;
+}
+
 unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slot,
 			    struct mag_slot *slots, unsigned int n)
 {
@@ -194,6 +215,7 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 		got = mcentral_take(mc, slot, slots, n);
 		if (!got) {
 			span_set_add(&mc->partial, s);
+			mc->nr_spans++;
 			got = take_span(mc, s, slot, slots, n);
 			s = NULL;
 		}
@@ -242,6 +264,7 @@ static unsigned int put_run(struct mcentral *mc, struct mspan *s,
 static bool span_settle(struct mcentral *mc, struct mspan *s, bool was_full)
 {
 	if (s->nr_alloc == 0) {
+		mc->nr_spans--;
 		forget_dropped(mc, s);
 		if (!was_full)
 			span_set_del(&mc->partial, s);
@@ -336,6 +359,7 @@ void mcentral_disown(struct mspan *s)
 
 	lock_acquire(&mc->lock);
 	mc->nr_out--;
+	mc->nr_spans--;
 	lock_release(&mc->lock);
 }
 

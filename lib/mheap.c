@@ -366,6 +366,7 @@ static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
 		heap_arena_set_span(base, nr_pages, s->object_state, h->nid, 0);
 		atomic_add_relaxed(&h->nr_spans, 1);
 		atomic_add_relaxed(&h->nr_large, 1);
+		atomic_add_relaxed(&h->nr_large_now, 1);
 		atomic_add_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
 		*zeroed = nr_scav == nr_pages;
 		return s;
@@ -393,8 +394,10 @@ void mheap_free_span(struct mspan *s)
 	size_t nr_pages = s->nr_pages, resident;
 
 	heap_arena_clear_span(base, nr_pages, s->sc);
-	if (!s->sc)
+	if (!s->sc) {
+		atomic_sub_relaxed(&h->nr_large_now, 1);
 		atomic_sub_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
+	}
 	atomic_sub_relaxed(&h->nr_spans, 1);
 	/* late readers: dead before anything of it changes */
 	smp_store_release(&s->state, MSPAN_DEAD);
@@ -411,13 +414,13 @@ void mheap_make_large(struct mspan *s)
 {
 	struct mheap *h = &mheaps[s->nid];
 
-	/* of the pages that it had as one of its class */
-	heap_arena_clear_span(s->start, size_classes[s->sc].pages, s->sc);
-	s->sc = 0;
+	/* look-ups go on finding its object meanwhile, as the one or the other */
+	heap_arena_make_large(s->start, s->sc);
 	s->size = 0;
+	smp_store_release(&s->sc, 0);
 	smp_store_release(&s->state, MSPAN_LARGE);
-	heap_arena_set_span(s->start, s->nr_pages, s->object_state, h->nid, 0);
 	atomic_add_relaxed(&h->nr_large, 1);
+	atomic_add_relaxed(&h->nr_large_now, 1);
 	atomic_add_relaxed(&h->large_bytes, s->nr_pages << HA_PAGE_SHIFT);
 }
 
@@ -545,6 +548,7 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 	}
 	st->spans = atomic_load_relaxed(&h->nr_spans);
 	st->large_bytes = atomic_load_relaxed(&h->large_bytes);
+	st->large = atomic_load_relaxed(&h->nr_large_now);
 	st->nr_large = atomic_load_relaxed(&h->nr_large);
 	st->nr_spans_total = atomic_load_relaxed(&h->nr_spans_total);
 }

@@ -38,6 +38,7 @@ struct mheap {
 	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by kind */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
+	size_t nr_large_now;				/* (a) large spans in use */
 	size_t nr_large;				/* (a) allocations so far */
 	size_t nr_spans_total;				/* (a) small spans ever made */
 	struct heap_cache cache[NR_HEAP_CACHES];
@@ -90,6 +91,7 @@ struct mheap_stat {
 	size_t donated;			/* of those in use, metadata */
 	size_t spans;
 	size_t large_bytes;
+	size_t large;			/* large spans in use */
 	size_t nr_large;
 	size_t nr_spans_total;
 };

@@ -26,7 +26,8 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 	s->set_idx = 0;
 	s->hint = 0;
 	s->user_size = 0;
-	s->seq++;
+	/* pairs with the acquires in lib/lookup.c */
+	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);
 	list_init(&s->link);
 	memset(s->object_state, OBJECT_FREE, nelems + 1);
 	memset(s->bits, 0, bitmap_words(nelems) * sizeof(s->bits[0]));

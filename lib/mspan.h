@@ -34,6 +34,8 @@
 #include "page.h"
 #include "sizeclasses.h"
 
+struct ha_heap;
+
 enum mspan_state {
 	MSPAN_DEAD,		/* on a free list of descriptors */
 	MSPAN_SMALL,		/* objects of a size class */
@@ -59,6 +61,7 @@ struct mspan {
 	uint16_t seq;			/* (a) counts the lives of this descriptor */
 	union {
 		size_t user_size;	/* (a) large: bytes asked for */
+		struct ha_heap *heap;	/* (c) either kind, in a heap of the user's */
 		struct {		/* (l) small: */
 			uint32_t dropped;	/* kernel pages given back, see mspan_drop() */
 			uint16_t round;		/* of the scavenger's last visit */

@@ -27,7 +27,9 @@
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
+#include "objcache.h"
 #include "stats.h"
+#include "uheap.h"
 
 size_t stats_cached(void)
 {
@@ -48,7 +50,7 @@ static size_t stats_dropped(unsigned int nid)
 	return bytes;
 }
 
-static void stats_node(unsigned int nid, struct ha_stats *st)
+static __no_tsan void stats_node(unsigned int nid, struct ha_stats *st)
 {
 	struct mheap_stat hs;
 	size_t in_use, dropped;
@@ -62,6 +64,8 @@ static void stats_node(unsigned int nid, struct ha_stats *st)
 	st->free += (hs.free - hs.returned) << HA_PAGE_SHIFT;
 	st->returned += (hs.returned << HA_PAGE_SHIFT) + dropped;
 	st->live += hs.large_bytes;
+	st->large += hs.large_bytes;
+	st->nr_large_live += hs.large;
 	st->nr_spans += hs.spans;
 	st->nr_large += hs.nr_large;
 	st->nr_spans_total += hs.nr_spans_total;
@@ -81,8 +85,9 @@ void stats_collect(struct ha_stats *st)
 	st->size = sizeof(*st);
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		stats_node(n, st);
-	st->cached = stats_cached();
+	st->cached = stats_cached() + objcache_kept_bytes();
 	st->live -= min_size(st->cached, st->live);
+	st->live += uheap_small_bytes();
 	st->metadata = meta_bytes();
 	st->reserved = atomic_load_relaxed(&vm_stat.reserved[VM_HEAP]);
 	st->nr_nodes = topo.nr_nodes;
@@ -108,6 +113,95 @@ __export int ha_stats_get(struct ha_stats *out)
 	st.size = min_size(size, sizeof(st));
 	memcpy(out, &st, st.size);
 	return 0;
+}
+
+static __no_tsan void class_collect(unsigned int sc, struct ha_class_stats *st)
+{
+	const struct size_class *k = &size_classes[sc];
+	size_t out = 0;
+
+	*st = (struct ha_class_stats){
+		.object_size = k->size,
+		.span_size = (size_t)k->pages << HA_PAGE_SHIFT,
+		.nr_cached = mcache_nr_cached(sc),
+	};
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		struct mcentral *mc = &mcentrals[n][sc];
+
+		out += READ_ONCE(mc->nr_out);
+		st->nr_spans += READ_ONCE(mc->nr_spans);
+		st->nr_refill += atomic_load_relaxed(&mc->nr_refill);
+		st->nr_refills += atomic_load_relaxed(&mc->nr_refills);
+		st->nr_flushes += atomic_load_relaxed(&mc->nr_flushes);
+	}
+	st->nr_objects = st->nr_spans * k->nelems;
+	st->nr_live = out - min_size(st->nr_cached, out);
+}
+
+static void class_collect_large(struct ha_class_stats *st)
+{
+	struct mheap_stat hs;
+
+	*st = (struct ha_class_stats){ 0 };
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		mheap_stat(n, &hs);
+		st->nr_spans += hs.large;
+		st->nr_refill += hs.nr_large;
+	}
+	st->nr_objects = st->nr_spans;
+	st->nr_live = st->nr_spans;
+}
+
+void stats_class(unsigned int sc, struct ha_class_stats *st)
+{
+	if (sc)
+		class_collect(sc, st);
+	else
+		class_collect_large(st);
+}
+
+void stats_node_get(unsigned int nid, struct ha_node_stats *st)
+{
+	struct ha_stats all = { 0 };
+
+	stats_node(nid, &all);
+	*st = (struct ha_node_stats){
+		.mapped = all.mapped,
+		.in_use = all.in_use,
+		.free = all.free,
+		.returned = all.returned,
+		.out = all.live,
+		.large = all.large,
+		.nr_spans = all.nr_spans,
+	};
+}
+
+__export unsigned int ha_stats_classes(struct ha_class_stats *out, size_t out_size,
+				       unsigned int nr)
+{
+	struct ha_class_stats st;
+
+	if (!heap_ready())
+		return 0;
+	for (unsigned int sc = 0; sc < NR_SIZE_CLASSES && sc < nr; sc++) {
+		stats_class(sc, &st);
+		memcpy((char *)out + sc * out_size, &st, min_size(out_size, sizeof(st)));
+	}
+	return NR_SIZE_CLASSES;
+}
+
+__export unsigned int ha_stats_nodes(struct ha_node_stats *out, size_t out_size,
+				     unsigned int nr)
+{
+	struct ha_node_stats st;
+
+	if (!heap_ready())
+		return 0;
+	for (unsigned int n = 0; n < topo.nr_nodes && n < nr; n++) {
+		stats_node_get(n, &st);
+		memcpy((char *)out + n * out_size, &st, min_size(out_size, sizeof(st)));
+	}
+	return topo.nr_nodes;
 }
 
 /* PATH with each %p replaced by the process id; false when too long. */

@@ -189,7 +189,7 @@ static bool touches_dropped(const struct mspan *s, unsigned int idx)
 	return false;
 }
 
-static const char *walk_small(struct walk *w, struct mspan *s)
+static const char *walk_small(struct walk *w, struct mspan *s, bool heap)
 {
 	unsigned int n = s->nid, sc = s->sc;
 
@@ -199,6 +199,9 @@ static const char *walk_small(struct walk *w, struct mspan *s)
 	/* check:off leaves states as they are when objects are freed */
 	if (conf.check && !mspan_validate(s))
 		return "a small span's bits";
+	/* a heap of the user's has its objects and lists to itself */
+	if (heap)
+		return mspan_validate(s) ? NULL : "the bits of a span of a heap";
 	w->out[n][sc] += s->nr_alloc;
 	w->room[n][sc] += !mspan_full(s);
 	w->sum->out[sc] += s->nr_alloc;
@@ -214,6 +217,7 @@ static const char *walk_small(struct walk *w, struct mspan *s)
 static const char *walk_span(struct walk *w, struct heap_arena *ha,
 			     uintptr_t addr, const struct page_entry *e)
 {
+	bool heap = page_entry_route(e) == ROUTE_HEAP;
 	struct mspan *s = page_entry_span(e);
 	const char *bad;
 
@@ -223,10 +227,10 @@ static const char *walk_span(struct walk *w, struct heap_arena *ha,
 		return "a page entry that leads to another span";
 	if (s->nid != ha->nid)
 		return "a span in another node's arena";
-	if (page_entry_route(e) != (s->sc ? route_make(s->nid, s->sc) : 0))
+	if (!heap && page_entry_route(e) != (s->sc ? route_make(s->nid, s->sc) : 0))
 		return "a route";
-	if (e->magic != (s->sc ? size_classes[s->sc].magic : 0) ||
-	    (s->sc && place_offset(e->place, addr)))
+	if (e->magic != (s->sc && !heap ? size_classes[s->sc].magic : 0) ||
+	    place_offset(e->place, addr))
 		return "a page entry's arithmetic";
 	if (page_alloc_count_free(&mheaps[s->nid].pages, addr, s->nr_pages))
 		return "a page of a span that is free in page_alloc";
@@ -238,7 +242,7 @@ static const char *walk_span(struct walk *w, struct heap_arena *ha,
 	w->sum->spans++;
 	w->sum->used_pages += s->nr_pages;
 	if (s->sc)
-		return walk_small(w, s);
+		return walk_small(w, s, heap);
 	w->sum->large++;
 	w->large_bytes[s->nid] += mspan_size(s);
 	return s->state == MSPAN_LARGE ? NULL : "a large span's state";

@@ -94,13 +94,15 @@ static void step(struct held *h, unsigned int nid, unsigned int sc,
 	mcentral_free(nid, sc, buf, n);
 }
 
-/* All but every sixteenth in order of age. */
+/* All but every sixteenth of those in the lower half of a page. */
 static void give_most(struct held *h, unsigned int nid, unsigned int sc)
 {
 	unsigned int kept = 0;
 
 	for (unsigned int i = 0; i < h->nr; i++) {
-		if (i % 16 == 0) {
+		uintptr_t at = (uintptr_t)h->slot[i].obj % HA_PAGE_SIZE;
+
+		if (i % 16 == 0 && at + size_classes[sc].size <= HA_PAGE_SIZE / 2) {
 			h->slot[kept++] = h->slot[i];
 			continue;
 		}
