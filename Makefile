@@ -115,7 +115,7 @@ say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq abort apps golden
-.PHONY: all libs tests check demo bench install clean help deps sizeclasses sizecheck \
+.PHONY: all libs tests check demo bench bench-quick install clean help deps sizeclasses sizecheck \
 	headercheck layercheck $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
@@ -169,6 +169,8 @@ $(foreach p,$(all-unit),$(eval $(call link,$(O)/$(p),$(call objs,t,$(p)) $(fakes
 $(foreach p,$(public),$(eval $(call link,$(O)/$(p),$(call objs,u,$(p)) $(userlib),\
 	$(CC) $(sanflags) -pthread,-lm $(if $(SANITIZE),$$(LIBS)) -ldl)))
 $(foreach p,$(all-prog),$(eval $(call link,$(O)/$(notdir $(p)),$(call objs,u,$(p)),$(CC) -pthread,)))
+# The one benchmark of a layer alone: on the test build, like the unit tests.
+$(eval $(call link,$(O)/page_find,$(call objs,t,tools/bench/page_find) $(testlib),$(CC) $(sanflags),$$(LIBS)))
 $(foreach p,$(all-host),$(eval $(call link,$(O)/h/$(notdir $(p)),$(call objs,h,$(p)),$(HOSTCC),)))
 $(foreach p,$(all-abort),$(eval $(call objs,u,$(p)): userflags += $(abortflags)))
 
@@ -191,11 +193,14 @@ demo:
 	@tools/scripts/deps build run
 	@$(remake) all
 	@$(run) tools/scripts/demo
-#: bench        this library and its peers in alternation (BENCHFLAGS=--quick)
-bench:
-	@tools/scripts/deps build run peers
-	@$(remake) all
-	@tools/bench/run --build $(O) $(BENCHFLAGS)
+#: bench        this library and its peers in alternation, under 40 minutes; tables,
+#:              $(O)/bench.json, charts in $(O)/bench (BENCHFLAGS='--only replace',
+#:              PEERS='NAME=path.so' for further ones)
+#: bench-quick  the main part of it, under 3 minutes
+bench bench-quick:
+	@tools/scripts/deps build run peers programs
+	@$(remake) all $(O)/page_find
+	@tools/bench/run --build $(O) $(if $(filter bench-quick,$@),--quick) $(BENCHFLAGS)
 #: deps         install what building needs
 deps:
 	@tools/scripts/deps build

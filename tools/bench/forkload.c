@@ -22,7 +22,7 @@
 
 #include "bench.h"
 
-static uint64_t nr_threads = 4, nr_objects = 100 * 1000, nr_child = 1000, nr_ops = 400;
+static uint64_t nr_threads = 2, nr_objects = 100 * 1000, nr_child = 1000, nr_ops = 400;
 static int stop;
 static uint64_t nr_replaced;
 

@@ -9,11 +9,11 @@
  * the problem behind it: each step needs the next larger hole while the smaller
  * one is still in use.
  *
- *	vector [-n vectors] [-b max] [-o ops] [-t threads]
+ *	vector [-n vectors] [-a min] [-b max] [-o ops] [-t threads]
  *
  *	A vector taken at random is grown by half (realloc) and its new end
- *	written. Past its own limit, drawn by a power law up to -b bytes, it is cut
- *	back to two thirds (realloc), read, and freed.
+ *	written. Past its own limit, drawn by a power law from -a to -b bytes, it is
+ *	cut back to two thirds (realloc), read, and freed.
  *
  * An operation is one step of growth.
  */
@@ -25,7 +25,7 @@ struct vector {
 	uint32_t	limit;
 };
 
-static uint64_t nr_vectors = 200, size_max = 1024 * 1024;
+static uint64_t nr_vectors = 200, size_min = 64, size_max = 1024 * 1024;
 static uint64_t nr_ops = 1000 * 1000, nr_threads = 1;
 static struct vector *vectors;
 static volatile uint64_t sink;
@@ -68,7 +68,7 @@ static void work(struct bench_worker *w)
 
 		if (!old)
 			v->limit = bench_size(bench_random(&w->rnd), BENCH_POWER,
-					      64, size_max);
+					      size_min, size_max);
 		resize(v, old + old / 2 + 16);
 		write_new(v, old);
 		if (v->capacity > v->limit)
@@ -88,6 +88,7 @@ int main(int argc, char **argv)
 {
 	const struct bench_option options[] = {
 		{ 'n', "vectors", &nr_vectors, NULL },
+		{ 'a', "min", &size_min, NULL },
 		{ 'b', "max", &size_max, NULL },
 		{ 'o', "ops", &nr_ops, NULL },
 		{ 't', "threads", &nr_threads, NULL },
@@ -96,8 +97,8 @@ int main(int argc, char **argv)
 	const struct bench_load load = { .name = "vector", .work = work, .drain = drain };
 	const char *params = bench_options(argc, argv, options);
 
-	if (nr_vectors < nr_threads || size_max < 64 || size_max >> 30)
-		bench_die("need threads <= vectors, 64 <= max < 2^30");
+	if (nr_vectors < nr_threads || size_max < size_min || size_max >> 30)
+		bench_die("need threads <= vectors, min <= max < 2^30");
 	vectors = bench_map(nr_vectors * sizeof(*vectors));
 	bench_run(&load, params, nr_threads, 0, nr_ops);
 	return 0;
