@@ -137,9 +137,9 @@ def draw_bars(data, groups, field, title, path):
         return sum(22 if ratios is None else height for _, ratios in part)
 
     columns = [rows]
-    if len(rows) > 26:      # split where the halves come out closest
-        cut = min(range(1, len(rows)), key=lambda i: (
-            abs(heights(rows[:i]) - heights(rows[i:])) + (1e6 if rows[i - 1][1] is None else 0)))
+    heads = [i for i, row in enumerate(rows) if i and row[1] is None]
+    if len(rows) > 26 and heads:    # a group is not torn
+        cut = min(heads, key=lambda i: abs(heights(rows[:i]) - heights(rows[i:])))
         columns = [rows[:cut], rows[cut:]]
     width = LABEL + PLOT + 50
     top = 92
@@ -165,6 +165,7 @@ def draw_bar_column(svg, rows, allocators, left, top, tall):
     y = top
     for name, ratios in rows:
         if ratios is None:
+            svg.rect(left, y + 4, 7.4 * len(name), 15, "white")
             svg.text(left, y + 15, name, 11, weight="bold", fill="#333")
             y += 22
             continue
@@ -205,6 +206,12 @@ def nice_ticks(lo, hi):
     return ticks
 
 
+def even_ticks(hi):
+    """0 and up to ten steps of 1 2 5 10 ... that reach hi."""
+    step = next(t for t in nice_ticks(hi / 100, hi) if hi / t <= 8)
+    return [i * step for i in range(math.ceil(hi / step) + 1)]
+
+
 def plain(value):
     for limit, unit in ((1e6, "M"), (1e3, "k")):
         if value >= limit * 10 or (value >= limit and value % limit == 0):
@@ -212,15 +219,16 @@ def plain(value):
     return "%g" % value
 
 
-def draw_lines(data, curves, names, title, subtitle, xlabel, ylabel, path, xticks, xtext=plain):
-    """curves: name -> [(x, y)]; both axes logarithmic; x at its rank in xticks when
-    that is a list of labels, which percentiles are."""
+def draw_lines(data, curves, names, title, subtitle, xlabel, ylabel, path, xticks, xtext=plain,
+               linear=False):
+    """curves: name -> [(x, y)]. x is logarithmic, or at its rank in xticks when all
+    are there; y is logarithmic unless linear."""
     curves = {n: [(x, y) for x, y in curves[n] if y > 0] for n in names if curves.get(n)}
     curves = {n: points for n, points in curves.items() if points}
     if not curves:
         return None
     ys = [y for points in curves.values() for _, y in points]
-    yticks = nice_ticks(min(ys), max(ys))
+    yticks = even_ticks(max(ys)) if linear else nice_ticks(min(ys), max(ys))
     ranks = {x: i for i, x in enumerate(xticks)}
     by_rank = len(ranks) > 1 and all(x in ranks for p in curves.values() for x, _ in p)
     xs = [x for points in curves.values() for x, _ in points]
@@ -231,7 +239,11 @@ def draw_lines(data, curves, names, title, subtitle, xlabel, ylabel, path, xtick
         return LEFT + part * (WIDTH - LEFT - RIGHT)
 
     def place_y(y):
-        part = math.log(y / yticks[0]) / math.log(yticks[-1] / yticks[0]) if len(yticks) > 1 else 0
+        part = 0
+        if linear:
+            part = y / yticks[-1]
+        elif len(yticks) > 1:
+            part = math.log(y / yticks[0]) / math.log(yticks[-1] / yticks[0])
         return HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM)
 
     svg = Svg(WIDTH, HEIGHT)
@@ -276,6 +288,10 @@ def series(data, test, curve):
             for a, f in data["tests"].get(test, {}).get("allocators", {}).items()}
 
 
+def in_bytes(x):
+    return "%dM" % (x >> 20) if x >= 1 << 20 else "%dK" % (x >> 10) if x >= 1024 else "%d" % x
+
+
 def percent(x):
     return "max" if x == 100 else "%g" % x
 
@@ -304,7 +320,7 @@ def draw_curves(data, folder):
                          ("burst", "64 objects allocated, then freed in order")):
         yield lines("classes-%s.svg" % curve, series(data, "classes", curve),
                     "Time over object sizes", words, "bytes", "ns a pair",
-                    xticks=[2 ** i for i in range(3, 21)])
+                    xticks=[2 ** i for i in range(3, 21)], xtext=in_bytes)
     for test in ("latency", "latency-2t"):
         for curve in ("malloc", "free"):
             yield lines("%s-%s.svg" % (test, curve), series(data, test, curve),
@@ -315,16 +331,18 @@ def draw_curves(data, folder):
 
 
 def draw_pages(data, folder):
+    """Even steps upwards for each factor of the heap: a logarithm is a straight line."""
     figures = data.get("page_find")
     if not figures:
-        return None
-    points = figures["series"]
-    return draw_lines(
-        data, {"ns a search": points["find"], "summaries read": points["steps"]},
-        ["ns a search", "summaries read"], "A search for 64 pages in this library's page allocator",
-        "heaps of which every chunk has free pages, and one place has 64 together",
-        "heap, GiB", "ns; summaries", os.path.join(folder, "pages.svg"),
-        xticks=[1, 4, 16, 64, 256, 1024])
+        return
+    for curve, what, ylabel in (("find", "Time of a search", "ns"),
+                                ("steps", "Summaries read in a search", "summaries")):
+        yield draw_lines(
+            data, {"heaparena": figures["series"][curve]}, ["heaparena"],
+            what + " for 64 pages, over heap sizes",
+            "every chunk of the heap has free pages, one place alone has 64 together",
+            "heap, GiB", ylabel, os.path.join(folder, "pages-%s.svg" % curve),
+            xticks=[1, 4, 16, 64, 256, 1024], linear=True)
 
 
 def draw(data, groups, folder):
@@ -338,5 +356,5 @@ def draw(data, groups, folder):
             ("rss_kb", "Peak resident memory", "peak.svg"),
             ("after_kb", "Resident memory when all is freed", "after.svg"))]
     paths += draw_curves(data, folder)
-    paths.append(draw_pages(data, folder))
+    paths += draw_pages(data, folder)
     return [path for path in paths if path]

@@ -15,6 +15,13 @@ def short(value):
     return "%.1f" % value if value >= 1 or value == 0 else "%.2f" % value
 
 
+def in_time(ns):
+    """Nanoseconds, or what they are in a unit that can be read."""
+    if ns < 1e4:
+        return short(ns)
+    return "%.1fus" % (ns / 1e3) if ns < 1e7 else "%.1fms" % (ns / 1e6)
+
+
 def header(title, allocators):
     print("\n%s" % title)
     print("%-*s" % (NAME, "") + "".join("%*s" % (CELL, a) for a in allocators))
@@ -35,7 +42,8 @@ def table(title, results, allocators, field, kind="median", scale=1):
                 row += "%*s" % (CELL, "failed" if a in test["failed"] else "-")
                 continue
             ratio = figures[field].get("ratio_" + kind)
-            text = short(figures[field][kind] / scale)
+            text = (in_time if field in ("ns", "cpu_ns") else short)(
+                figures[field][kind] / scale)
             row += "%*s" % (CELL, text + " %5.2fx" % ratio if ratio else text + " " * 7)
         print(row)
 
