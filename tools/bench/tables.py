@@ -100,19 +100,31 @@ def summarize(results, allocators, peers):
     for field, label in (("ns", "time"), ("cpu_ns", "CPU time"), ("rss_kb", "peak memory"),
                          ("after_kb", "memory after"), ("idle_kb", "memory idle")):
         rows = {a: values(results, field, a) for a in allocators}
-        # A row that one allocator failed is in no mean: they stay comparable.
-        common = set.intersection(*(set(r) for r in rows.values())) if rows else set()
-        if not common or not peers:
+        # A row that one allocator failed is in no mean: they stay comparable. One
+        # that failed most of them has none itself.
+        most = max(map(len, rows.values()), default=0)
+        present = [a for a in allocators if most and len(rows[a]) * 2 >= most]
+        common = set.intersection(*(set(rows[a]) for a in present)) if present else set()
+        if not common or not set(present) & set(peers):
             continue
-        best = {n: min(rows[p][n] for p in peers) for n in common}
-        to_best = {a: geomean(rows[a][n] / best[n] for n in common) for a in allocators}
-        single = min(peers, key=lambda p: to_best[p])
-        worst = {a: max((rows[a][n] / best[n], n) for n in common) for a in allocators}
-        result[field] = {
-            "label": label, "rows": len(common), "best_peer": single, "to_best": to_best,
+        result[field] = means(label, rows, common, present, [p for p in peers if p in present])
+    return result
+
+
+def means(label, rows, common, allocators, peers):
+    best = {n: min(rows[p][n] for p in peers) for n in common}
+    to_best = {a: geomean(rows[a][n] / best[n] for n in common) for a in allocators}
+    single = min(peers, key=lambda p: to_best[p])
+    worst = {a: max((rows[a][n] / best[n], n) for n in common) for a in allocators}
+    return {"label": label, "rows": len(common), "best_peer": single, "to_best": to_best,
             "to_single": {a: to_best[a] / to_best[single] for a in allocators},
             "worst": {a: {"ratio": w[0], "test": w[1]} for a, w in worst.items()}}
-    return result
+
+
+def means_row(label, values, allocators, note=""):
+    print("%-*s" % (NAME, label) + "".join(
+        "%*.2fx" % (CELL - 1, values[a]) if a in values else "%*s" % (CELL, "failed")
+        for a in allocators) + note)
 
 
 def show_summary(summary, allocators):
@@ -120,20 +132,16 @@ def show_summary(summary, allocators):
         return
     header("geometric means: to the best peer of every row", allocators)
     for s in summary.values():
-        print("%-*s" % (NAME, s["label"]) + "".join(
-            "%*.2fx" % (CELL - 1, s["to_best"][a]) for a in allocators) +
-            "   %d rows" % s["rows"])
+        means_row(s["label"], s["to_best"], allocators, "   %d rows" % s["rows"])
     header("the same to the single peer that is best over all rows", allocators)
     for s in summary.values():
-        print("%-*s" % (NAME, s["label"]) + "".join(
-            "%*.2fx" % (CELL - 1, s["to_single"][a]) for a in allocators) +
-            "   " + s["best_peer"])
+        means_row(s["label"], s["to_single"], allocators, "   " + s["best_peer"])
     header("worst row: to its best peer", allocators)
     for s in summary.values():
-        print("%-*s" % (NAME, s["label"]) + "".join(
-            "%*.2fx" % (CELL - 1, s["worst"][a]["ratio"]) for a in allocators))
+        means_row(s["label"], {a: w["ratio"] for a, w in s["worst"].items()}, allocators)
         print("%-*s" % (NAME, "") + "".join(
-            "%*s" % (CELL, s["worst"][a]["test"]) for a in allocators))
+            "%*s" % (CELL, s["worst"][a]["test"] if a in s["worst"] else "")
+            for a in allocators))
 
 
 def show(results, allocators, quick):

@@ -92,7 +92,7 @@ group(
 group(
     "real programs",
     ("startup", "startup -n 300", "startup -n 100", 3, "nosys"),
-    ("redis", "app -s redis", None, 1.5, "nosys", "idle"),
+    ("redis", "app -s redis", "app -s redis", 1.5, "nosys", "idle"),
     ("memcached", "app -s memcached", None, 2, "nosys"),
     ("sqlite", "app sqlite", None, 2, "nosys"),
     ("python", "app python", None, 2, "nosys"),
