@@ -325,7 +325,7 @@ def draw_curves(data, folder):
         for curve in ("malloc", "free"):
             yield lines("%s-%s.svg" % (test, curve), series(data, test, curve),
                         "Latency of one %s%s" % (curve, ", two threads" if "2t" in test else ""),
-                        "random replacement among 1e4 live objects; the reading of the clock included",
+                        "random replacement among 1e4 live objects; reading the clock included",
                         "percent of the calls that take at most as long", "ns",
                         xticks=[50, 90, 99, 99.9, 99.99, 99.999, 100], xtext=percent)
 
