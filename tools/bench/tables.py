@@ -66,6 +66,22 @@ def curves(results, allocators):
             "%*s" % (CELL, short(timer.get(a, 0))) for a in allocators))
 
 
+def notes(results, allocators):
+    """Figures that one program alone has; bench.h calls them key=value."""
+    rows = [(name, key) for name, test in results.items()
+            for key in next((f["notes"] for f in test["allocators"].values()), {})
+            if "detail" not in test["flags"]]
+    if not rows:
+        return
+    header("figures of single tests, median", allocators)
+    for name, key in rows:
+        figures = results[name]["allocators"]
+        print("%s %s" % (name, key))
+        print("%-*s" % (NAME, "") + "".join(
+            "%*s" % (CELL, short(figures[a]["notes"][key]) if a in figures else "failed")
+            for a in allocators))
+
+
 def pages(figures):
     if not figures:
         return
@@ -156,6 +172,7 @@ def show(results, allocators, quick):
             ("idle_kb", "the same after 10 s of doing nothing " + NOTE, 1024)):
         table(title, results, allocators, field, "min" if field == "cpu_ns" else "median",
               scale)
+    notes(results, allocators)
     if quick:
         return
     curves(results, allocators)
