@@ -4,6 +4,7 @@
 Every allocator has a colour, a marker and a dash of its own; the colours differ
 in lightness too, so that a print in grey can be read.
 """
+import glob
 import math
 import os
 from html import escape
@@ -346,8 +347,11 @@ def draw_pages(data, folder):
 
 
 def draw(data, groups, folder):
-    """Writes the charts that there are figures for; their paths."""
+    """Writes the charts that there are figures for, in place of all earlier ones;
+    their paths."""
     os.makedirs(folder, exist_ok=True)
+    for old in glob.glob(os.path.join(folder, "*.svg")):
+        os.remove(old)
     paths = [
         draw_bars(data, groups, field, title, os.path.join(folder, file))
         for field, title, file in (
