@@ -97,12 +97,22 @@ static void look_at(pid_t pid)
 	idle_kb = status_kb(pid, "VmRSS:");
 }
 
-/* Wall ns of the load. */
+static pid_t server_pid;
+
+static void kill_server(void)
+{
+	if (server_pid)
+		kill(server_pid, SIGKILL);
+}
+
+/* Wall ns of the load. A step that fails ends the program, and the server with it. */
 static uint64_t serve(struct rusage *ru)
 {
 	pid_t pid = start("run");
 	uint64_t wall;
 
+	server_pid = pid;
+	atexit(kill_server);
 	do_step("ready");
 	wall = bench_now();
 	do_step("load");
@@ -111,6 +121,7 @@ static uint64_t serve(struct rusage *ru)
 	look_at(pid);
 	kill(pid, SIGTERM);
 	end("run", pid, ru, SIGTERM);
+	server_pid = 0;
 	return wall;
 }
 

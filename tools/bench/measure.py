@@ -5,6 +5,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -82,6 +83,22 @@ def environment(preload, extra=None):
     return env
 
 
+def execute(cmd, env, timeout):
+    """The finished process. It runs in a session of its own: when it takes too long or
+    the user has had enough, all that it started ends with it."""
+    with subprocess.Popen(cmd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True) as p:
+        try:
+            out, errors = p.communicate(timeout=timeout)
+        except BaseException as reason:
+            os.killpg(p.pid, signal.SIGKILL)
+            p.wait()
+            if isinstance(reason, subprocess.TimeoutExpired):
+                raise Failure("%s: not done in time" % " ".join(cmd)) from None
+            raise
+        return subprocess.CompletedProcess(cmd, p.returncode, out, errors)
+
+
 def check(cmd, status, errors):
     """The loader only warns about a library that it cannot preload and goes on
     without it: that is a failure here."""
@@ -128,13 +145,7 @@ class Bench:
 
     def run(self, test, path, extra=None):
         cmd, preload = self.command(test, path)
-        try:
-            done = subprocess.run(cmd, env=environment(preload, extra),
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True,
-                                  timeout=60 + 20 * test.cost)
-        except subprocess.TimeoutExpired:
-            raise Failure("%s: not done in time" % " ".join(cmd)) from None
+        done = execute(cmd, environment(preload, extra), 60 + 20 * test.cost)
         check(cmd, done.returncode, done.stderr)
         results = parse(done.stdout)
         if not results:
@@ -173,8 +184,7 @@ class Bench:
                  if a not in failed}
 
         def start(words):
-            done = subprocess.run(cmd + words, env=environment(""), stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True)
+            done = execute(cmd + words, environment(""), 300)
             check(cmd + words, done.returncode, done.stderr)
             return parse(done.stdout)
 
@@ -228,9 +238,8 @@ class Bench:
             strace = ["strace", "-qq", "-c", "-f", "-o", log.name]
             if preload:
                 strace += ["-E", "LD_PRELOAD=" + preload]
-            done = subprocess.run(strace + cmd, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, text=True, timeout=timeout,
-                                  env=environment("", {"BENCH_SCALE": str(SYSCALL_SCALE)}))
+            done = execute(strace + cmd, environment("", {"BENCH_SCALE": str(SYSCALL_SCALE)}),
+                           timeout)
             if done.returncode:
                 raise Failure(done.stderr[-200:])
             text = log.read().decode()
@@ -249,7 +258,7 @@ class Bench:
                 calls, out = self.count_calls(cmd, preload, 30)
                 ops = parse(out)[0]["ops"]
                 result[name] = max(0, calls - self.base_calls[name]) / ops * 1000
-            except (Failure, OSError, subprocess.TimeoutExpired, LookupError):
+            except (Failure, OSError, LookupError):
                 pass
         return result
 
