@@ -194,7 +194,7 @@ demo:
 	@$(remake) all
 	@$(run) tools/scripts/demo
 #: bench        this library and its peers in alternation, under 40 minutes; tables,
-#:              $(O)/bench.json, charts in $(O)/bench (BENCHFLAGS='--only replace',
+#:              build/bench.json, charts in build/bench (BENCHFLAGS='--only replace',
 #:              PEERS='NAME=path.so' for further ones)
 #: bench-quick  the main part of it, under 3 minutes
 bench bench-quick:
