@@ -216,7 +216,7 @@ START_TEST(figures)
 	heap_up(&heap_modes[_i]);
 	for (unsigned int i = 0; i < 1000; i++)
 		check(ha_malloc(100));
-	check(ha_malloc(50000) && ha_malloc(60000));
+	check(ha_malloc(5000000) && ha_malloc(6000000));
 	check(ha_stats_classes(c, sizeof(c[0]), ARRAY_SIZE(c)) == NR_SIZE_CLASSES);
 	check(ha_stats_nodes(n, sizeof(n[0]), ARRAY_SIZE(n)) == topo.nr_nodes);
 	check(ha_stats_get(&st) == 0);
