@@ -53,7 +53,7 @@ static_assert(MAX_SPAN_PAGES <= PLACE_SPAN_PAGES,
 	      "an offset in a small span fits in a page entry");
 
 struct mheap mheaps[MAX_NODES];
-void (*mheap_notify)(void);
+void (*mheap_notify)(bool now);
 
 static void *mheap_meta(void *arg, size_t size)
 {
@@ -391,7 +391,7 @@ void mheap_free_span(struct mspan *s)
 {
 	struct mheap *h = &mheaps[s->nid];
 	uintptr_t base = s->start;
-	size_t nr_pages = s->nr_pages, resident;
+	size_t nr_pages = s->nr_pages, resident, notice;
 
 	heap_arena_clear_span(base, nr_pages, s->sc);
 	if (!s->sc) {
@@ -406,8 +406,16 @@ void mheap_free_span(struct mspan *s)
 	page_alloc_free(&h->pages, base, nr_pages, false);
 	resident = h->pages.nr_free - h->pages.nr_scav;
 	lock_release(&h->lock);
-	if (resident > NOTIFY_FREE >> HA_PAGE_SHIFT && mheap_notify)
-		mheap_notify();
+	if (resident <= NOTIFY_FREE >> HA_PAGE_SHIFT || !mheap_notify)
+		return;
+	notice = atomic_load_relaxed(&h->notice);
+	mheap_notify(notice && resident > notice &&
+		     try_cmpxchg_acquire(&h->notice, notice, 0));
+}
+
+void mheap_set_notice(unsigned int nid, size_t pages)
+{
+	atomic_store_relaxed(&mheaps[nid].notice, pages);
 }
 
 void mheap_make_large(struct mspan *s)

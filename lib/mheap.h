@@ -32,6 +32,7 @@ struct mheap {
 	uintptr_t ready_end;				/*     which [base, ready) is prepared */
 	size_t nr_donated;				/* (l) pages that became metadata */
 	size_t peak;					/* (l) pages in use, since last asked */
+	size_t notice;					/* (a) free pages to tell of at once; 0: none */
 	size_t nr_going;				/* (l) pages taken out to be returned */
 	size_t ready;					/* (l) bytes in the limit's account */
 	size_t charged;					/* (l) set aside there, until unlock */
@@ -48,9 +49,12 @@ extern struct mheap mheaps[MAX_NODES];
 
 /*
  * Called without a lock when there is enough free memory in the heap that giving
- * some back is worth a thread; set once, before the first free.
+ * some back is worth a thread; @now: more than mheap_set_notice() said.  Set once,
+ * before the first free.
  */
-extern void (*mheap_notify)(void);
+extern void (*mheap_notify)(bool now);
+/* Tell of it at once, and once, when this many pages are free and resident. */
+void mheap_set_notice(unsigned int nid, size_t pages);
 
 /* 0 or -ENOMEM; @nr_nodes heaps, before any other call. */
 int mheap_init(unsigned int nr_nodes);

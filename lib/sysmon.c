@@ -12,7 +12,8 @@
  * free that leaves the heap with NOTIFY_FREE bytes free and resident, in a process
  * whose heap has reached START_BYTES: a process that stays small, or never frees and
  * has no limit, has none.  It wakes every
- * 100 ms while there is something to do, and at once when a limit is passed, uses
+ * 100 ms while there is something to do, and at once when a limit is passed or most
+ * of the heap has been freed, uses
  * 1 % of a CPU in the mean, and then sleeps without a timeout until it is notified.
  * All signals are blocked in it.
  *
@@ -130,7 +131,7 @@ static bool sysmon_step(void)
 	pressure_poll(now);
 	if (pressure_fired(now))
 		scavenge_pressed();
-	done = scavenge_step(now, step_budget(now, limit_passed()));
+	done = scavenge_step(now, step_budget(now, limit_passed() || scavenge_due(now)));
 	cpu = cpu_ns() - cpu;
 	saved_ns -= cpu < saved_ns ? cpu : saved_ns;
 	set_wake();
@@ -226,13 +227,15 @@ static void sysmon_rouse(bool start)
 	}
 }
 
-static void sysmon_notify(void)
+static void sysmon_notify(bool now)
 {
 	int saved;
 
-	if (likely(atomic_load_relaxed(&state) == SYSMON_AWAKE))
+	if (likely(atomic_load_relaxed(&state) == SYSMON_AWAKE && !now))
 		return;
 	saved = errno;
+	if (now)
+		sysmon_kick();
 	sysmon_rouse(atomic_load_relaxed(&vm_stat.prepared[VM_HEAP]) >= START_BYTES);
 	errno = saved;
 }
