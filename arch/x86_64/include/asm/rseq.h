@@ -118,12 +118,12 @@ abort:
 	goto again;
 }
 
-/* The copies run downwards: %[left] is the byte count left. */
+/* The copies run downwards, a slot at a time: %[left] is the byte count left. */
 static inline size_t
 rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
-	uint64_t t, top, left, bytes, tmp;
+	uint64_t t, top, left, bytes;
 
 again:
 	asm volatile goto(
@@ -139,20 +139,20 @@ again:
 		"addq %[t], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
-		"movq -8(%[top], %[left]), %[tmp]\n\t"
-		"movq %[tmp], -8(%[dst], %[left])\n\t"
-		"subq $8, %[left]\n\t"
+		"movups -16(%[top], %[left]), %%xmm0\n\t"
+		"movups %%xmm0, -16(%[dst], %[left])\n\t"
+		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
 		"subq %[t], %[top]\n\t"
 		RSEQ_INJECT(3)
 		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
-		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		  [bytes] "=&r" (bytes)
 		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
-		: "memory", "cc"
+		: "memory", "cc", "xmm0"
 		: decline, abort);
 	return bytes >> MAG_SLOT_SHIFT;
 decline:
@@ -165,7 +165,7 @@ static inline size_t
 rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 		const struct mag_slot *src, size_t n)
 {
-	uint64_t t, top, left, bytes, tmp;
+	uint64_t t, top, left, bytes;
 
 again:
 	asm volatile goto(
@@ -180,9 +180,9 @@ again:
 		"addq %[t], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
-		"movq -8(%[src], %[left]), %[tmp]\n\t"
-		"movq %[tmp], -8(%[top], %[left])\n\t"
-		"subq $8, %[left]\n\t"
+		"movups -16(%[src], %[left]), %%xmm0\n\t"
+		"movups %%xmm0, -16(%[top], %[left])\n\t"
+		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
 		"addq %[bytes], %[top]\n\t"
 		"subq %[t], %[top]\n\t"
@@ -190,11 +190,11 @@ again:
 		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
-		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		  [bytes] "=&r" (bytes)
 		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
-		: "memory", "cc"
+		: "memory", "cc", "xmm0"
 		: decline, abort);
 	return bytes >> MAG_SLOT_SHIFT;
 decline:
