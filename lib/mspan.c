@@ -137,7 +137,7 @@ bool mspan_validate(struct mspan *s)
 		bool bit = bitmap_test(s->bits, i);
 
 		count += bit;
-		if (!bit && s->object_state[i] == OBJECT_LIVE)
+		if (!bit && s->object_state[i] != OBJECT_FREE)
 			return false;
 		if (!bit && i / 64 < s->hint)
 			return false;

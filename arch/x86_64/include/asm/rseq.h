@@ -88,6 +88,44 @@ abort:
 }
 
 static __always_inline bool
+rseq_mag_pop_tag(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+	     struct mag_slot *out, uint8_t *tag)
+{
+	uint64_t t, top;
+	uint32_t mark;
+	void *obj;
+	uint8_t *state;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"movl (%[t]), %k[top]\n\t"
+		"cmpl 4(%[t]), %k[top]\n\t"
+		"je %l[decline]\n\t"
+		"movq -16(%[t], %[top]), %[obj]\n\t"
+		"movq -8(%[t], %[top]), %[state]\n\t"
+		"movl 12(%[t]), %[mark]\n\t"
+		"subl $16, %k[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[t])\n\t"
+		RSEQ_SECTION_END
+		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&a" (obj),
+		  [state] "=&r" (state), [mark] "=&r" (mark)
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
+		  [off] "r" (off)
+		: "memory", "cc"
+		: decline, abort);
+	out->obj = obj;
+	out->state = state;
+	*tag = mark;
+	return true;
+decline:
+	return false;
+abort:
+	goto again;
+}
+
+static __always_inline bool
 rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	      struct mag_slot slot)
 {
@@ -114,6 +152,42 @@ again:
 	return true;
 decline:
 	return false;
+abort:
+	goto again;
+}
+
+static __always_inline enum mag_result
+rseq_mag_push_own(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+	      struct mag_slot slot, uint32_t tag)
+{
+	uint64_t t, top;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"cmpl 12(%[t]), %[tag]\n\t"
+		"jne %l[foreign]\n\t"
+		"movl (%[t]), %k[top]\n\t"
+		"cmpl 8(%[t]), %k[top]\n\t"
+		"jae %l[decline]\n\t"
+		"movq %[obj], (%[t], %[top])\n\t"
+		"movq %[state], 8(%[t], %[top])\n\t"
+		"addl $16, %k[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[t])\n\t"
+		RSEQ_SECTION_END
+		: [t] "=&r" (t), [top] "=&r" (top)
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
+		  [off] "r" (off),
+		  [obj] "r" (slot.obj), [state] "r" (slot.state),
+		  [tag] "r" (tag)
+		: "memory", "cc"
+		: decline, foreign, abort);
+	return MAG_DONE;
+decline:
+	return MAG_FULL;
+foreign:
+	return MAG_FOREIGN;
 abort:
 	goto again;
 }
