@@ -3,7 +3,8 @@
  * Assists: allocations that meet a limit give memory back before they go on.
  *
  *	soft   free pages, as many as are wanted and some more; when there are not
- *	       enough, what depots and windows hold, once in a while.  Several threads
+ *	       enough, what depots and windows hold, and all that is cached when that
+ *	       is more than its share, once in a while.  Several threads
  *	       at once; all of them together take half of a CPU at most, by a leaky
  *	       bucket: when it is full, allocations pass the limit.
  *	hard   step by step until the request fits: free pages, windows, everything
@@ -97,6 +98,8 @@ static void soft_work(size_t want, bool drain)
 	size_t done = give_back(want);
 
 	if (done < want && drain) {
+		if (mcache_cached_bytes() > limit_cache_max())
+			mcache_drain_all();
 		drain_depots();
 		done += give_back(want - done);
 	}

@@ -37,6 +37,9 @@
 #include "fixalloc.h"
 #include "limit.h"
 
+/* Of the soft limit, what caches may hold. */
+#define CACHE_SHARE_SHIFT	3
+
 static struct {
 	size_t ready;		/* (a) */
 	size_t dropped;		/* (a) */
@@ -44,11 +47,13 @@ static struct {
 	size_t hard;		/* (a) */
 	size_t outer;		/* (a) soft, from outside */
 	size_t wake;		/* (a) */
+	size_t cache_max;	/* (a) */
 } limit = {
 	.soft = LIMIT_NONE,
 	.hard = LIMIT_NONE,
 	.outer = LIMIT_NONE,
 	.wake = LIMIT_NONE,
+	.cache_max = LIMIT_NONE,
 };
 
 const struct limit_ops *limit_ops;
@@ -163,6 +168,17 @@ void limit_get(size_t *soft, size_t *hard)
 void limit_set_outer(size_t soft)
 {
 	atomic_store_relaxed(&limit.outer, soft);
+}
+
+size_t limit_cache_max(void)
+{
+	return min_size(limit_soft() >> CACHE_SHARE_SHIFT,
+			atomic_load_relaxed(&limit.cache_max));
+}
+
+void limit_set_cache_max(size_t bytes)
+{
+	atomic_store_relaxed(&limit.cache_max, bytes);
 }
 
 void limit_wake_at(size_t bytes)

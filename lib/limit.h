@@ -61,6 +61,12 @@ void limit_get(size_t *soft, size_t *hard);
 void limit_set_outer(size_t soft);
 /* The soft limit that is in force: the least of all. */
 size_t limit_soft(void);
+/*
+ * Bytes that per-CPU caches and depots may hold together: an eighth of the soft
+ * limit, or what was set, if that is less.
+ */
+size_t limit_cache_max(void);
+void limit_set_cache_max(size_t bytes);
 /* Call limit_ops->wake once the total passes @bytes; LIMIT_NONE: do not. */
 void limit_wake_at(size_t bytes);
 

@@ -749,6 +749,15 @@ size_t mcache_nr_cached(unsigned int sc)
 	return n;
 }
 
+size_t mcache_cached_bytes(void)
+{
+	size_t bytes = 0;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		bytes += mcache_nr_cached(sc) * size_classes[sc].size;
+	return bytes;
+}
+
 /*
  * Fork: no section needs to be waited for.  A thread that was inside one did not
  * commit, and does not exist in the child; committed magazines are whole.

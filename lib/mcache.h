@@ -102,6 +102,8 @@ bool mcache_in_vfork(void);
 
 /* Objects now in magazines and depots, of class @sc, all nodes; a moment's view. */
 size_t mcache_nr_cached(unsigned int sc);
+/* Bytes of all of them. */
+size_t mcache_cached_bytes(void);
 bool mcache_uses_rseq(void);
 
 bool mcache_fork_held(void);

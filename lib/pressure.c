@@ -6,6 +6,7 @@
  *	memory.max, memory.high  ----------------------> soft limit of lib/limit.c
  *	memory.current               what others use ---'
  *	memory.pressure              pressure_fired(): give everything free back
+ *	cpu.max                      what caches may hold together
  *
  * The control group's limits are a soft limit of the heap: the kernel enforces the
  * hard one, and a program that would have fitted must not be refused by us.  What
@@ -56,6 +57,8 @@
 /* 200 ms of waiting in 2 s; such windows need no privilege. */
 #define PSI_TRIGGER	"some 200000 2000000"
 #define PSI_AVG10	100	/* the same as tenths of a percent */
+/* What caches may hold for each CPU of a quota. */
+#define CACHE_PER_CPU	(16UL << 20)
 #define SYSTEM_PSI	"/proc/pressure/memory"
 /* Of a group's limit, what the heap is left with whatever others use. */
 #define LEAST_SHIFT	4
@@ -101,10 +104,23 @@ static void set_percentages(void)
 	limit_set(soft, hard);
 }
 
+/* By cpu.max: more threads run at a time than that, but not for long. */
+static void read_cpus(void)
+{
+	struct cgroup group;
+	unsigned int cpus = 0;
+
+	if (conf.cgroup && cgroup_find(&group, pressure_root, "cpu"))
+		cpus = cgroup_cpus(&group);
+	limit_set_cache_max(cpus ? cpus * CACHE_PER_CPU : LIMIT_NONE);
+}
+
 static bool find_group(void)
 {
-	if (!pressure.found || pressure.polls++ % FIND_POLLS == 0)
+	if (pressure.polls++ % FIND_POLLS == 0) {
+		read_cpus();
 		pressure.found = cgroup_find(&pressure.group, pressure_root, "memory");
+	}
 	return pressure.found;
 }
 
@@ -134,7 +150,7 @@ static void read_group(void)
 		return;
 	}
 	if (!cgroup_mem(&pressure.group, conf.headroom, &mem)) {
-		pressure.found = false;
+		pressure.polls = 0;
 		mem = none;
 	}
 	take_group(&mem);
@@ -268,7 +284,7 @@ void pressure_fork_child(void)
 	/* the thread and its files stayed in the parent */
 	pressure.psi_fd = -1;
 	pressure.no_trigger = false;
-	pressure.found = false;
+	pressure.polls = 0;
 	pressure.polled_at = 0;
 }
 

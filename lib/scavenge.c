@@ -263,6 +263,8 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 	if (now_ms - sc.rest_at >= REST_MS) {
 		sc.rest_at = now_ms;
 		sc.slots_done = mcache_drain_idle();
+		if (mcache_cached_bytes() > limit_cache_max())
+			mcache_drain_all();
 		events = 0;
 		for (unsigned int n = 0; n < topo.nr_nodes; n++)
 			for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)

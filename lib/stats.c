@@ -31,15 +31,6 @@
 #include "stats.h"
 #include "uheap.h"
 
-size_t stats_cached(void)
-{
-	size_t bytes = 0;
-
-	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-		bytes += mcache_nr_cached(sc) * size_classes[sc].size;
-	return bytes;
-}
-
 /* Bytes given back inside spans in use. */
 static size_t stats_dropped(unsigned int nid)
 {
@@ -85,7 +76,7 @@ void stats_collect(struct ha_stats *st)
 	st->size = sizeof(*st);
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		stats_node(n, st);
-	st->cached = stats_cached() + objcache_kept_bytes();
+	st->cached = mcache_cached_bytes() + objcache_kept_bytes();
 	st->live -= min_size(st->cached, st->live);
 	st->live += uheap_small_bytes();
 	st->metadata = meta_bytes();

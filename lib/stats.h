@@ -10,6 +10,5 @@ void stats_collect(struct ha_stats *st);
 void stats_class(unsigned int sc, struct ha_class_stats *st);
 void stats_node_get(unsigned int nid, struct ha_node_stats *st);
 /* Bytes of objects cached, all classes. */
-size_t stats_cached(void);
 
 #endif /* _LIB_STATS_H */

@@ -50,11 +50,11 @@
 
 #define STEP_MS		100
 /*
- * 0.7 % of a CPU.  What is not used, at most 18 s worth, may be spent later: at 5 %
+ * 0.6 % of a CPU.  What is not used, at most 18 s worth, may be spent later: at 5 %
  * of a CPU, so that a burst is over in seconds; at once while the soft limit is
- * passed.  The mean over a minute stays at 1 %: 0.7 + 0.7 * 18 / 60.
+ * passed.  The mean over a minute stays at 1 %: 0.6 + 0.6 * 18 / 60.
  */
-#define STEP_CPU_NS	(STEP_MS * 1000000ULL / 1000 * 7)
+#define STEP_CPU_NS	(STEP_MS * 1000000ULL / 1000 * 6)
 #define SAVED_MAX_NS	(180 * STEP_CPU_NS)
 #define STEP_MAX_NS	(STEP_MS * 1000000ULL / 20)
 #define START_BYTES	(16UL << 20)

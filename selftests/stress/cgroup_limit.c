@@ -2,7 +2,8 @@
 /*
  * A service in a memory control group, whose garbage would need more than the
  * group has: it lives, because what is free goes back before the kernel has to
- * kill. The same load with cgroup:off shows that he would.
+ * kill. The same load with cgroup:off, and without the thread that gives memory
+ * back in its own time, shows that it would.
  *
  *	limit 512 MiB, of which 300 MiB live; four threads that by turns make and free
  *	140 MiB of small objects, a few of which stay for a turn, and of large ones,
@@ -292,7 +293,7 @@ int main(int argc, char **argv)
 	run("cgroup:on", &r);
 	if (!ok(run_ok(&r), "lives in a group of 512 MiB, 300 MiB of them alive"))
 		run_diag(&r);
-	run("cgroup:off", &r);
+	run("cgroup:off,background:off", &r);
 	ok(WIFSIGNALED(r.status) && WTERMSIG(r.status) == SIGKILL,
 	   "the same load does not, when the group's limit is not heeded");
 	drop_group();

@@ -17,7 +17,9 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "assist.h"
 #include "conf.h"
+#include "limit.h"
 #include "mheap.h"
 #include "vm.h"
 
@@ -41,6 +43,17 @@ static const struct heap_mode modes[] = {
 	{ .name = "nodes", .fake = 3 },
 	{ .name = "strict nodes", .fake = 2, .strict = true },
 	{ .name = "huge" },
+	{ .name = "limits" },
+};
+
+static void no_wake(void)
+{
+}
+
+static const struct limit_ops limits = {
+	.wake = no_wake,
+	.assist = assist_soft,
+	.make_room = assist_hard,
 };
 
 /* Words of a child: Check knows only its own. */
@@ -269,6 +282,10 @@ static void in_child(const struct heap_mode *mode, long n, bool sticky)
 	heap_mode_set(mode);
 	if (!strcmp(mode->name, "huge"))
 		conf.thp = THP_ALWAYS;
+	if (!strcmp(mode->name, "limits")) {
+		limit_ops = &limits;
+		limit_set(24UL << 20, 160UL << 20);
+	}
 	fork_init();
 	vm_fail_nth(n, sticky);
 	script();

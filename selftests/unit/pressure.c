@@ -104,6 +104,26 @@ START_TEST(moves)
 }
 END_TEST
 
+/* A quota of CPUs bounds what caches hold; so does the memory. */
+START_TEST(cpus)
+{
+	size_t per_cpu;
+
+	group_up();
+	put("/cg/a/cpu.max", "100000 100000\n");
+	soft_now();
+	per_cpu = limit_cache_max();
+	check(per_cpu >= MIB && per_cpu < 1024 * MIB);
+	put("/cg/a/cpu.max", "250000 100000\n");
+	for (unsigned int i = 0; i < 20; i++)
+		soft_now();
+	check(limit_cache_max() == 3 * per_cpu);
+	put_number("/cg/a", "memory.high", 80 * MIB);
+	check(soft_now() <= 80 * MIB && limit_cache_max() == limit_soft() / 8);
+	drop_root();
+}
+END_TEST
+
 START_TEST(headroom)
 {
 	group_up();
@@ -287,6 +307,7 @@ int main(void)
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_test(tc, follows);
 	tcase_add_test(tc, moves);
+	tcase_add_test(tc, cpus);
 	tcase_add_test(tc, headroom);
 	tcase_add_test(tc, off);
 	tcase_add_test(tc, percentages);

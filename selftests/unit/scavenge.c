@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "limit.h"
 #include "mcache.h"
 #include "mheap.h"
 #include "numa.h"
@@ -251,6 +252,45 @@ START_TEST(idle_caches)
 }
 END_TEST
 
+static size_t cached_bytes(void)
+{
+	size_t bytes = 0;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		bytes += mcache_nr_cached(sc) * size_classes[sc].size;
+	check(bytes == mcache_cached_bytes());
+	return bytes;
+}
+
+/* Busy caches keep what they have, but for more than their share of a limit. */
+START_TEST(cache_share)
+{
+	size_t share;
+
+	heap_layers_init(&heap_modes[_i]);
+	for (unsigned int i = 0; i < 30; i++) {
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			through_caches(sc, 1 + i % 2 + 4000 * 64 / size_classes[sc].size % 4000);
+		tick();
+	}
+	share = cached_bytes() / 2;
+	check(share > 0);
+	limit_set(share * 8, LIMIT_NONE);
+	check(limit_cache_max() == share);
+	for (unsigned int i = 0; i < 11; i++)
+		tick();
+	check(cached_bytes() <= share);
+	limit_set(LIMIT_NONE, LIMIT_NONE);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		through_caches(sc, 3);
+	limit_set_cache_max(0);
+	for (unsigned int i = 0; i < 11; i++)
+		tick();
+	check(cached_bytes() == 0);
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
 START_TEST(everything_at_once)
 {
 	struct mspan *s, *kept;
@@ -305,6 +345,7 @@ int main(void)
 	tcase_add_test(tc, notice);
 	tcase_add_test(tc, swings);
 	tcase_add_loop_test(tc, idle_caches, 0, NR_HEAP_MODES - 1);
+	tcase_add_loop_test(tc, cache_share, 0, NR_HEAP_MODES - 1);
 	tcase_add_test(tc, everything_at_once);
 	tcase_add_test(tc, refused);
 	suite_add_tcase(s, tc);
