@@ -3,16 +3,15 @@
  * What is beyond the malloc family and ends in one call of a lower layer: aligned
  * and zeroed in one, batches, the hint for those who move objects.
  *
- * A batch goes through the caller's magazine like single objects, 32 in one
- * sequence; what the magazine does not have, or does not take, goes the slow way
- * one by one, which moves a whole batch each time.
+ * A batch goes through the caller's magazine, object by object: the sequence for n
+ * slots copies them twice, and measured slower than the one for a single slot.  What
+ * is saved is the call, and the choice of class, for each.
  */
 #include <errno.h>
 #include <string.h>
 
 #include <util/align.h>
 #include "conf.h"
-#include "depot.h"
 #include "lookup.h"
 #include "malloc.h"
 #include "mcache.h"
@@ -55,34 +54,21 @@ __export int ha_sparse(const void *ptr)
 	return mcentral_is_sparse(v.s) && span_view_holds(&v);
 }
 
-/* Up to @n objects from this CPU's magazine; 0: refill it. */
-static size_t pop_some(size_t sc, struct mag_slot *slots, size_t n)
-{
-	void *rs = mcache_rs;
-
-	if (!rs)
-		return 0;
-	return rseq_mag_pop_n(rs, &mcache_id_off, mcache_refs,
-			      route_make(mcache_nid(), sc) << MAG_HDR_SHIFT, slots, n);
-}
-
 static size_t alloc_small_batch(size_t sc, size_t n, void **out)
 {
-	struct mag_slot slots[MAX_BATCH];
-	size_t done = 0, got;
+	bool check = false;
+	struct mag_slot slot;
+	size_t done;
 
-	while (done < n) {
-		got = pop_some(sc, slots, min_size(n - done, MAX_BATCH));
-		if (!got) {
-			if (!heap_ready() || !mcache_alloc_slow(sc, slots))
-				break;
-			got = 1;
-		}
-		for (size_t i = 0; i < got; i++) {
-			if (conf.check)
-				*slots[i].state = OBJECT_LIVE;
-			out[done++] = slots[i].obj;
-		}
+	for (done = 0; done < n; done++) {
+		if (unlikely(!mcache_pop(sc, &slot)) &&
+		    (!heap_ready() || !mcache_alloc_slow(sc, &slot)))
+			break;
+		/* known once there was an object */
+		check = done ? check : conf.check;
+		if (check)
+			*slot.state = OBJECT_LIVE;
+		out[done] = slot.obj;
 	}
 	if (done < n)
 		errno = ENOMEM;
@@ -100,31 +86,12 @@ __export size_t ha_alloc_batch(size_t size, size_t n, void **out)
 	return done;
 }
 
-/* Objects of one route on their way to the magazine. */
-struct pending {
-	size_t route;
-	size_t n;
-	struct mag_slot slots[MAX_BATCH];
-};
-
-static void push_pending(struct pending *p)
-{
-	void *rs = mcache_rs;
-	size_t done = 0;
-
-	if (rs && p->n)
-		done = rseq_mag_push_n(rs, &mcache_id_off, mcache_refs,
-				       p->route << MAG_HDR_SHIFT, p->slots, p->n);
-	for (; done < p->n; done++)
-		mcache_free_slow(p->route, p->slots[done]);
-	p->n = 0;
-}
-
 /*
- * The route and state of a live small object, which becomes free; false for
- * anything else, which ha_free() knows about.
+ * The route (as an offset of 16-byte entries) and the state of a live small object,
+ * which becomes free; false for anything else, which ha_free() knows about.
  */
-static bool take_back(void *ptr, size_t *route, struct mag_slot *slot)
+static __always_inline bool take_back(void *ptr, bool check, size_t *off,
+				      struct mag_slot *slot)
 {
 	uintptr_t addr = (uintptr_t)ptr;
 	struct heap_arena *ha = arena_lookup(addr);
@@ -140,8 +107,8 @@ static bool take_back(void *ptr, size_t *route, struct mag_slot *slot)
 		return false;
 	slot->obj = ptr;
 	slot->state = page_word_states(w) + (product >> 32);
-	*route = page_word_route(w);
-	if (conf.check) {
+	*off = w & PAGE_WORD_ROUTE_MASK;
+	if (check) {
 		if (*slot->state != OBJECT_LIVE)
 			return false;
 		*slot->state = OBJECT_FREE;
@@ -151,20 +118,15 @@ static bool take_back(void *ptr, size_t *route, struct mag_slot *slot)
 
 __export void ha_free_batch(void *const *ptrs, size_t n)
 {
-	struct pending p = { .n = 0 };
+	bool check = conf.check;
 
 	for (size_t i = 0; i < n; i++) {
 		struct mag_slot slot;
-		size_t route;
+		size_t off;
 
-		if (!take_back(ptrs[i], &route, &slot)) {
+		if (unlikely(!take_back(ptrs[i], check, &off, &slot)))
 			ha_free(ptrs[i]);
-			continue;
-		}
-		if (p.n == MAX_BATCH || (p.n && p.route != route))
-			push_pending(&p);
-		p.route = route;
-		p.slots[p.n++] = slot;
+		else if (unlikely(!mcache_push_off(off, slot)))
+			mcache_free_slow(off >> PAGE_WORD_ROUTE_SHIFT, slot);
 	}
-	push_pending(&p);
 }

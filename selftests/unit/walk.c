@@ -146,7 +146,7 @@ static int move_span(const struct ha_object *o, void *arg)
 		ha_free(live[i].p);
 	ha_release();
 	check(ha_malloc(8192) == live[0].p);
-	for (unsigned int i = 0; i < 16; i++)
+	for (unsigned int i = 0; i < 400; i++)
 		check(ha_malloc(512));
 	return 0;
 }
