@@ -86,28 +86,14 @@ __export size_t ha_alloc_batch(size_t size, size_t n, void **out)
 	return done;
 }
 
-/*
- * The route (as an offset of 16-byte entries) and the state of a live small object,
- * which becomes free; false for anything else, which ha_free() knows about.
- */
+/* A live small object becomes free; false for anything else: ha_free() knows. */
 static __always_inline bool take_back(void *ptr, bool check, size_t *off,
 				      struct mag_slot *slot)
 {
-	uintptr_t addr = (uintptr_t)ptr;
-	struct heap_arena *ha = arena_lookup(addr);
-	uint64_t w = ha ? arena_page_word(ha, addr) : 0, product;
-	unsigned int sc = route_class(page_word_route(w));
-	uint32_t magic;
-
-	if (!sc || sc >= NR_SIZE_CLASSES)
-		return false;
-	magic = size_classes[sc].magic;
-	product = page_word_offset(w, addr) * magic;
-	if ((uint32_t)product >= magic)
-		return false;
 	slot->obj = ptr;
-	slot->state = page_word_states(w) + (product >> 32);
-	*off = w & PAGE_WORD_ROUTE_MASK;
+	slot->state = small_object_at((uintptr_t)ptr, off);
+	if (!slot->state)
+		return false;
 	if (check) {
 		if (*slot->state != OBJECT_LIVE)
 			return false;

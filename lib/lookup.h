@@ -48,6 +48,28 @@ static inline size_t span_view_object_size(const struct span_view *v)
 	return v->sc ? size_classes[v->sc].size : span_view_size(v);
 }
 
+/*
+ * For callers that own the object, if there is one: the state of the object of a
+ * size class that starts at @addr, and its route as the offset of a 16-byte entry;
+ * NULL for anything else.
+ */
+static __always_inline uint8_t *small_object_at(uintptr_t addr, size_t *route_off)
+{
+	struct heap_arena *ha = arena_lookup(addr);
+	uint64_t w = ha ? arena_page_word(ha, addr) : 0, product;
+	unsigned int sc = route_class(page_word_route(w));
+	uint32_t magic;
+
+	if (unlikely(!sc || sc >= NR_SIZE_CLASSES))
+		return NULL;
+	magic = size_classes[sc].magic;
+	product = page_word_offset(w, addr) * magic;
+	if (unlikely((uint32_t)product >= magic))
+		return NULL;
+	*route_off = w & PAGE_WORD_ROUTE_MASK;
+	return page_word_states(w) + (product >> 32);
+}
+
 /* What is known of object @idx now: an enum ha_object_state. */
 unsigned int span_view_state(const struct span_view *v, unsigned int idx);
 /* For callers of the API; @state as above. */

@@ -98,8 +98,16 @@ static void cache_destroy_object(struct ha_cache *c, void *p)
 static uint8_t *object_state(struct ha_cache *c, uintptr_t addr)
 {
 	struct span_view v;
-	size_t size;
+	uint8_t *state;
+	size_t size, off;
 
+	state = small_object_at(addr, &off);
+	if (state) {
+		size = size_classes[route_class(off >> PAGE_WORD_ROUTE_SHIFT)].size;
+		if (size != c->usable)
+			debug_size_mismatch(addr, c->opt.object_size, size);
+		return state;
+	}
 	if (!span_view_find(addr, &v))
 		debug_bad_pointer("free", addr);
 	if (v.heap)

@@ -575,7 +575,7 @@ int ha_cache_destroy(struct ha_cache *cache);
  * @cache: cache
  *
  * Costs an uncontended lock where an object is kept, else ha_malloc() and the
- * constructor.
+ * constructor: worth it for objects that take longer to make than that.
  *
  * Return: an object in the state that it was constructed in, or that it was freed
  * in; NULL with ENOMEM, or what the constructor returned.
