@@ -48,6 +48,25 @@ static inline size_t span_view_object_size(const struct span_view *v)
 	return v->sc ? size_classes[v->sc].size : span_view_size(v);
 }
 
+/*
+ * For callers that own the object, if there is one: the state of the object of a
+ * size class that starts at @addr, and its route; NULL for anything else.
+ */
+static __always_inline uint8_t *small_object_at(uintptr_t addr, unsigned int *route)
+{
+	const struct page_entry *e = arena_entry(addr);
+	uint32_t magic = e ? READ_ONCE(e->magic) : 0;
+	uint64_t product;
+
+	if (unlikely(!magic))
+		return NULL;
+	product = (uint64_t)place_offset(READ_ONCE(e->place), addr) * magic;
+	if (unlikely((uint32_t)product >= magic))
+		return NULL;
+	*route = page_entry_route(e);
+	return READ_ONCE(e->states) + (product >> 32);
+}
+
 /* What is known of object @idx now: an enum ha_object_state. */
 unsigned int span_view_state(const struct span_view *v, unsigned int idx);
 /* For callers of the API; @state as above. */

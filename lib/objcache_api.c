@@ -98,8 +98,17 @@ static void cache_destroy_object(struct ha_cache *c, void *p)
 static uint8_t *object_state(struct ha_cache *c, uintptr_t addr)
 {
 	struct span_view v;
+	uint8_t *state;
+	unsigned int route;
 	size_t size;
 
+	state = small_object_at(addr, &route);
+	if (state) {
+		size = size_classes[route_class(route)].size;
+		if (size != c->usable)
+			debug_size_mismatch(addr, c->opt.object_size, size);
+		return state;
+	}
 	if (!span_view_find(addr, &v))
 		debug_bad_pointer("free", addr);
 	if (v.heap)

@@ -201,8 +201,8 @@ int ha_resize(void *ptr, size_t size);
  * @n: how many
  * @out: where the @n pointers go
  *
- * The same objects that @n calls of ha_malloc() would give, for less: a cache is
- * asked once for up to 32 of them.  Each is freed on its own, or in any batch.
+ * The same objects that @n calls of ha_malloc() would give, without the calls.
+ * Each is freed on its own, or in any batch.
  *
  * Return: how many there are, from @out[0] on; fewer than @n with ENOMEM.
  */
@@ -210,7 +210,7 @@ size_t ha_alloc_batch(size_t size, size_t n, void **out) HA_USED;
 
 /**
  * ha_free_batch - release many objects
- * @ptrs: objects of any sizes, or NULL; neighbours of one size cost least
+ * @ptrs: objects of any sizes, or NULL
  * @n: how many
  *
  * Context: keeps errno.
@@ -610,7 +610,7 @@ int ha_cache_destroy(struct ha_cache *cache);
  * @cache: cache
  *
  * Costs an uncontended lock where an object is kept, else ha_malloc() and the
- * constructor.
+ * constructor: worth it for objects that take longer to make than that.
  *
  * Return: an object in the state that it was constructed in, or that it was freed
  * in; NULL with ENOMEM, or what the constructor returned.

@@ -132,6 +132,38 @@ START_TEST(span_goes)
 }
 END_TEST
 
+static int move_span(const struct ha_object *o, void *arg)
+{
+	struct ha_object now = { .size = sizeof(now) };
+
+	/* what is reported is there */
+	check(ha_lookup(o->start, &now) == 1 && now.start == o->start);
+	check(now.usable == o->usable && now.state == HA_OBJECT_LIVE);
+	if (nr_visited++)
+		return 0;
+	/* its pages become others', its descriptor a span of other pages */
+	for (unsigned int i = 0; i < 16; i++)
+		ha_free(live[i].p);
+	ha_release();
+	check(ha_malloc(8192) == live[0].p);
+	for (unsigned int i = 0; i < 400; i++)
+		check(ha_malloc(512));
+	return 0;
+}
+
+/* In the middle of a span, which lives on elsewhere. */
+START_TEST(span_moves)
+{
+	heap_up(&heap_modes[0]);
+	for (unsigned int i = 0; i < 16; i++)
+		live[i].p = ha_malloc(512);
+	qsort(live, 16, sizeof(live[0]), by_address);
+	check(live[15].p == live[0].p + 15 * 512);
+	/* those that came meanwhile may be reported or not */
+	check(ha_walk(move_span, NULL) == 0 && nr_visited >= 1);
+}
+END_TEST
+
 static int allocate(const struct ha_object *o, void *arg)
 {
 	for (unsigned int i = 0; i < 3; i++)
@@ -180,6 +212,7 @@ Suite *unit_suite(void)
 	tcase_add_loop_test(tc, truth, 0, NR_HEAP_MODES - 1);
 	tcase_add_loop_test(tc, visitor_frees, 0, NR_HEAP_MODES - 1);
 	tcase_add_test(tc, span_goes);
+	tcase_add_test(tc, span_moves);
 	tcase_add_loop_test(tc, visitor_stops, 0, NR_HEAP_MODES - 1);
 	tcase_add_loop_test(tc, empty, 0, NR_HEAP_MODES - 1);
 	tcase_add_test(tc, unchecked);
