@@ -141,6 +141,8 @@ ROWS = [
     Row('arm64-1n', 'arm64', '6.12', 1, 150, False, SHORT, 'one node: caches by mm_cid'),
     Row('arm64-16k', 'arm64', '6.12-16k', 4, 300, False, NODES + SHORT + SCARCE,
         'pages of 16 KiB'),
+    Row('arm64-64k', 'arm64', '6.12-64k', 4, 300, True, NODES + SHORT + SCARCE,
+        'pages of 64 KiB; builds the kernel first'),
     Row('arm64-change', 'arm64', '6.12', 4, 200, False, CHANGE,
         'CPUs go offline and come back; a cpuset shrinks and grows'),
 ]
