@@ -95,6 +95,7 @@ ONE = '''
 stress/affinity_storm -d 2
 stress/signals -d 1
 stress/vfork -d 1
+numa/hotplug -d 3
 stress/producer_consumer -d 2
 stress/regress_drain_notify
 '''
