@@ -31,16 +31,19 @@ COMPLAINT = re.compile(r'BUG:|Oops|WARNING:|Call [Tt]race|Kernel panic|blocked f
 CONSOLE = {'x86_64': 'ttyS0', 'arm64': 'ttyAMA0'}
 
 
-def node_options(nodes):
-    size = MEMORY_MIB // nodes
-    cpus = 4 // nodes
+def node_options(shares):
+    """A node an entry, with that share of the memory; 0: it has CPUs only."""
+    cpus = 4 // len(shares)
     out = []
-    for n in range(nodes):
-        first = n * cpus
-        out += ['-object', 'memory-backend-ram,id=m%d,size=%dM' % (n, size),
-                '-numa', 'node,nodeid=%d,cpus=%d-%d,memdev=m%d' % (n, first, first + cpus - 1, n)]
-    for a in range(nodes):
-        for b in range(nodes):
+    for n, share in enumerate(shares):
+        node = 'node,nodeid=%d,cpus=%d-%d' % (n, n * cpus, n * cpus + cpus - 1)
+        if share:
+            size = MEMORY_MIB * share // sum(shares)
+            out += ['-object', 'memory-backend-ram,id=m%d,size=%dM' % (n, size)]
+            node += ',memdev=m%d' % n
+        out += ['-numa', node]
+    for a in range(len(shares)):
+        for b in range(len(shares)):
             if a != b:
                 out += ['-numa', 'dist,src=%d,dst=%d,val=%d' % (a, b, DISTANCES[a][b])]
     return out
@@ -56,7 +59,7 @@ def command(row, kernel, initrd, accel):
         smp = '4,sockets=4,cores=1,threads=1'
     cmd += ['-accel', 'kvm' if accel == 'kvm' else 'tcg,thread=multi',
             '-m', '%dM' % MEMORY_MIB, '-smp', smp]
-    cmd += node_options(row.nodes) if row.nodes > 1 else []
+    cmd += node_options(row.nodes) if len(row.nodes) > 1 else []
     append = 'console=%s panic=-1 loglevel=4 mitigations=off' % CONSOLE[row.arch]
     return cmd + ['-kernel', kernel, '-initrd', initrd, '-append', append,
                   '-nodefaults', '-display', 'none', '-serial', 'stdio', '-monitor', 'none',
