@@ -115,8 +115,8 @@ say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq numa abort apps golden
-.PHONY: all libs tests check demo bench vmtest install clean help deps sizeclasses sizecheck \
-	headercheck layercheck $(kinds:%=tests-%)
+.PHONY: all libs tests check demo bench bench-quick vmtest install clean help deps sizeclasses \
+	sizecheck headercheck layercheck man $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
 tests: $(kinds:%=tests-%)
@@ -169,6 +169,8 @@ $(foreach p,$(all-unit),$(eval $(call link,$(O)/$(p),$(call objs,t,$(p)) $(fakes
 $(foreach p,$(public),$(eval $(call link,$(O)/$(p),$(call objs,u,$(p)) $(userlib),\
 	$(CC) $(sanflags) -pthread,-lm $(if $(SANITIZE),$$(LIBS)) -ldl)))
 $(foreach p,$(all-prog),$(eval $(call link,$(O)/$(notdir $(p)),$(call objs,u,$(p)),$(CC) -pthread,)))
+# The one benchmark of a layer alone: on the test build, like the unit tests.
+$(eval $(call link,$(O)/page_find,$(call objs,t,tools/bench/page_find) $(testlib),$(CC) $(sanflags),$$(LIBS)))
 $(foreach p,$(all-host),$(eval $(call link,$(O)/h/$(notdir $(p)),$(call objs,h,$(p)),$(HOSTCC),)))
 $(foreach p,$(all-abort),$(eval $(call objs,u,$(p)): userflags += $(abortflags)))
 
@@ -191,11 +193,14 @@ demo:
 	@tools/scripts/deps build run
 	@$(remake) all
 	@$(run) tools/scripts/demo
-#: bench        this library and its peers in alternation (BENCHFLAGS=--quick)
-bench:
-	@tools/scripts/deps build run peers
-	@$(remake) all
-	@tools/bench/run --build $(O) $(BENCHFLAGS)
+#: bench        this library and its peers in alternation, under 40 minutes; tables,
+#:              build/bench.json, charts in build/bench (BENCHFLAGS='--only replace',
+#:              PEERS='NAME=path.so' for further ones)
+#: bench-quick  the main part of it, under 3 minutes
+bench bench-quick:
+	@tools/scripts/deps build run peers programs
+	@$(remake) all $(O)/page_find
+	@tools/bench/run --build $(O) $(if $(filter bench-quick,$@),--quick) $(BENCHFLAGS)
 #: vmtest       tests on real kernels in virtual machines (VM='ROW...' picks some)
 vmtest:
 	@tools/scripts/deps build arm64 vm
@@ -217,8 +222,13 @@ headercheck: $(O)/.flags
 #: layercheck   hold the includes of lib/ against the table in lib/README.md
 layercheck:
 	@tools/scripts/layercheck
+#: man          manual pages of the functions, from heaparena.h
+man: $(O)/man/.done
+$(O)/man/.done: include/heaparena/heaparena.h tools/man/kdoc2man
+	$(call say,MAN)
+	$(Q)tools/man/kdoc2man $< $(@D) $(VERSION) && touch $@
 #: install      DESTDIR= PREFIX= LIBDIR= apply
-install: all
+install: all man
 	install -d $(addprefix $(DESTDIR),$(LIBDIR)/pkgconfig $(PREFIX)/bin $(PREFIX)/include/heaparena)
 	install -m 755 $(O)/libheaparena.so.1 $(DESTDIR)$(LIBDIR)
 	ln -sf libheaparena.so.1 $(DESTDIR)$(LIBDIR)/libheaparena.so
@@ -227,6 +237,8 @@ install: all
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
 		heaparena.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/heaparena.pc
 	$(if $(progs),install -m 755 $(progs) $(DESTDIR)$(PREFIX)/bin)
+	install -d $(DESTDIR)$(PREFIX)/share/man/man3
+	install -m 644 $(O)/man/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	$(foreach m,$(wildcard tools/man/*.[1-8]),install -D -m 644 $(m) \
 		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
 #: clean        remove the output folder

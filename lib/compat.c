@@ -8,13 +8,14 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <util/align.h>
-#include <util/line.h>
 #include "malloc.h"
+#include "objcache_api.h"
+#include "print.h"
 #include "scavenge.h"
+#include "sizeclasses.h"
 #include "stats.h"
 #include "vm.h"
 
@@ -87,7 +88,10 @@ EXPORT_AS(ha_pvalloc, pvalloc);
  */
 __export size_t ha_release(void)
 {
-	return heap_ready() ? scavenge_all() : 0;
+	if (!heap_ready())
+		return 0;
+	objcache_shrink_all();
+	return scavenge_all();
 }
 
 __export int ha_malloc_trim(size_t pad)
@@ -112,12 +116,14 @@ __export struct mallinfo2 ha_mallinfo2(void)
 
 	if (ha_stats_get(&st))
 		return mi;
-	mi.arena = st.mapped;
+	mi.arena = st.mapped - st.large;
 	mi.ordblks = st.nr_spans;
-	mi.uordblks = st.live;
-	mi.fordblks = st.mapped - st.live;
+	mi.hblks = st.nr_large_live;
+	mi.hblkhd = st.large;
+	mi.uordblks = st.live - min_size(st.large, st.live);
+	mi.fordblks = mi.arena - min_size(mi.uordblks, mi.arena);
 	mi.fsmblks = st.cached;
-	mi.keepcost = st.free - st.returned;
+	mi.keepcost = st.free;
 	return mi;
 }
 EXPORT_AS(ha_mallinfo2, mallinfo2);
@@ -134,6 +140,8 @@ __export struct mallinfo ha_mallinfo(void)
 	struct mallinfo mi = {
 		.arena = clamp_int(m.arena),
 		.ordblks = clamp_int(m.ordblks),
+		.hblks = clamp_int(m.hblks),
+		.hblkhd = clamp_int(m.hblkhd),
 		.uordblks = clamp_int(m.uordblks),
 		.fordblks = clamp_int(m.fordblks),
 		.fsmblks = clamp_int(m.fsmblks),
@@ -143,6 +151,34 @@ __export struct mallinfo ha_mallinfo(void)
 	return mi;
 }
 EXPORT_AS(ha_mallinfo, mallinfo);
+
+static void info_class(FILE *f, unsigned int sc)
+{
+	struct ha_class_stats st;
+
+	stats_class(sc, &st);
+	if (!st.nr_spans)
+		return;
+	fprintf(f, "<class nr=\"%u\" size=\"%zu\" spans=\"%zu\" objects=\"%zu\" "
+		"live=\"%zu\" cached=\"%zu\"/>\n", sc, st.object_size, st.nr_spans,
+		st.nr_objects, st.nr_live, st.nr_cached);
+}
+
+static void info_node(FILE *f, unsigned int nid)
+{
+	struct ha_node_stats st;
+
+	stats_node_get(nid, &st);
+	fprintf(f, "<heap nr=\"%u\">\n"
+		"<total type=\"out\" size=\"%zu\"/>\n"
+		"<total type=\"large\" size=\"%zu\"/>\n"
+		"<total type=\"in_use\" count=\"%zu\" size=\"%zu\"/>\n"
+		"<total type=\"free\" size=\"%zu\"/>\n"
+		"<total type=\"returned\" size=\"%zu\"/>\n"
+		"<system type=\"current\" size=\"%zu\"/>\n"
+		"</heap>\n", nid, st.out, st.large, st.nr_spans, st.in_use, st.free,
+		st.returned, st.mapped);
+}
 
 extern int ha_malloc_info(int options, FILE *stream);
 __export int ha_malloc_info(int options, FILE *stream)
@@ -155,49 +191,33 @@ __export int ha_malloc_info(int options, FILE *stream)
 	}
 	if (ha_stats_get(&st))
 		return -1;
+	fputs("<malloc version=\"heaparena-1\">\n", stream);
+	for (unsigned int nid = 0; nid < st.nr_nodes; nid++)
+		info_node(stream, nid);
+	fputs("<classes>\n", stream);
+	for (unsigned int sc = 0; sc < NR_SIZE_CLASSES; sc++)
+		info_class(stream, sc);
 	fprintf(stream,
-		"<malloc version=\"heaparena-1\">\n"
+		"</classes>\n"
 		"<total type=\"live\" size=\"%zu\"/>\n"
 		"<total type=\"cached\" size=\"%zu\"/>\n"
 		"<total type=\"in_use\" count=\"%zu\" size=\"%zu\"/>\n"
+		"<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n"
 		"<total type=\"free\" size=\"%zu\"/>\n"
 		"<total type=\"returned\" size=\"%zu\"/>\n"
 		"<system type=\"current\" size=\"%zu\"/>\n"
 		"<system type=\"metadata\" size=\"%zu\"/>\n"
 		"</malloc>\n",
-		st.live, st.cached, st.nr_spans, st.in_use, st.free,
-		st.returned, st.mapped, st.metadata);
+		st.live, st.cached, st.nr_spans, st.in_use, st.nr_large_live, st.large,
+		st.free, st.returned, st.mapped, st.metadata);
 	return ferror(stream) ? -1 : 0;
 }
 EXPORT_AS(ha_malloc_info, malloc_info);
 
-static void stat_line(const char *name, size_t value)
-{
-	struct line l;
-
-	line_start(&l);
-	line_str(&l, name);
-	for (size_t n = strlen(name); n < 18; n++)
-		line_char(&l, ' ');
-	line_str(&l, "= ");
-	line_dec(&l, value);
-	line_write(&l, STDERR_FILENO);
-}
-
 extern void ha_malloc_stats(void);
 __export void ha_malloc_stats(void)
 {
-	struct ha_stats st = { .size = sizeof(st) };
-
-	if (ha_stats_get(&st))
-		return;
-	stat_line("mapped bytes", st.mapped);
-	stat_line("in use bytes", st.in_use);
-	stat_line("live bytes", st.live);
-	stat_line("cached bytes", st.cached);
-	stat_line("free bytes", st.free);
-	stat_line("returned bytes", st.returned);
-	stat_line("metadata bytes", st.metadata);
-	stat_line("spans", st.nr_spans);
+	if (heap_ready())
+		print_to_fd(HA_FORMAT_TEXT, STDERR_FILENO);
 }
 EXPORT_AS(ha_malloc_stats, malloc_stats);

@@ -15,6 +15,7 @@
 
 #include <util/line.h>
 #include "conf.h"
+#include "limit.h"
 
 #define MAX_FAKE_NODES	16
 
@@ -25,6 +26,8 @@ struct heap_conf conf = {
 	.numa_on = true,
 	.thp = THP_AUTO,
 	.background = true,
+	.cgroup = true,
+	.headroom = 5,
 };
 
 /* A piece of the text: not terminated. */
@@ -47,8 +50,8 @@ static bool word_number(struct word w, unsigned long max, unsigned long *out)
 	for (size_t i = 0; i < w.len; i++) {
 		if (w.s[i] < '0' || w.s[i] > '9')
 			return false;
-		v = v * 10 + (w.s[i] - '0');
-		if (v > max)
+		if (__builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, w.s[i] - '0', &v) || v > max)
 			return false;
 	}
 	*out = v;
@@ -120,6 +123,59 @@ static bool set_thp(struct heap_conf *c, struct word v)
 	return true;
 }
 
+/* A number of bytes with a unit of K, M, G or T, at least LIMIT_MIN; or 1% to 100%. */
+static bool word_size(struct word w, struct conf_size *out)
+{
+	static const char units[] = "KMGT";
+	unsigned long v, max = SIZE_MAX >> 1;
+	unsigned int shift = 0;
+	const char *unit;
+
+	if (!w.len)
+		return false;
+	if (w.s[w.len - 1] == '%') {
+		w.len--;
+		if (!word_number(w, 100, &v) || !v)
+			return false;
+		*out = (struct conf_size){ .percent = v };
+		return true;
+	}
+	unit = strchr(units, w.s[w.len - 1] & ~0x20);
+	if (unit && *unit) {
+		shift = 10 * (unit - units + 1);
+		w.len--;
+	}
+	if (!word_number(w, max >> shift, &v) || v << shift < LIMIT_MIN)
+		return false;
+	*out = (struct conf_size){ .bytes = v << shift };
+	return true;
+}
+
+static bool set_limit(struct heap_conf *c, struct word v)
+{
+	return word_size(v, &c->limit);
+}
+
+static bool set_soft(struct heap_conf *c, struct word v)
+{
+	return word_size(v, &c->soft);
+}
+
+static bool set_cgroup(struct heap_conf *c, struct word v)
+{
+	return word_bool(v, &c->cgroup);
+}
+
+static bool set_headroom(struct heap_conf *c, struct word v)
+{
+	unsigned long percent;
+
+	if (!word_number(v, 90, &percent))
+		return false;
+	c->headroom = percent;
+	return true;
+}
+
 static bool set_report(struct heap_conf *c, struct word v)
 {
 	if (!v.len || v.len >= sizeof(c->report))
@@ -138,6 +194,10 @@ static const struct {
 	{ "numa", set_numa },
 	{ "thp", set_thp },
 	{ "background", set_background },
+	{ "limit", set_limit },
+	{ "soft", set_soft },
+	{ "cgroup", set_cgroup },
+	{ "headroom", set_headroom },
 	{ "report", set_report },
 };
 

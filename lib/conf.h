@@ -15,6 +15,12 @@ enum conf_thp {
 	THP_ALWAYS,
 };
 
+/* Bytes, or a percentage of what the machine or the control group has; 0: none. */
+struct conf_size {
+	size_t bytes;
+	unsigned int percent;
+};
+
 struct heap_conf {
 	bool check;			/* misuse detection */
 	bool rseq;			/* per-CPU caches by restartable sequences */
@@ -23,6 +29,10 @@ struct heap_conf {
 	unsigned int numa_fake;		/* logical nodes, 0: real ones */
 	enum conf_thp thp;
 	bool background;		/* a thread may give memory back */
+	struct conf_size limit;		/* allocation fails above it */
+	struct conf_size soft;		/* memory is given back sooner above it */
+	bool cgroup;			/* heed the limits of the control group */
+	unsigned int headroom;		/* percent of a group's limit left to others */
 	char report[256];		/* file for the report at exit, or "" */
 };
 

@@ -10,6 +10,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <util/line.h>
@@ -17,6 +18,28 @@
 #include "heap_arena.h"
 #include "mheap.h"
 #include "mspan.h"
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open		434
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd		438
+#endif
+
+__tls bool debug_no_files;
+
+int debug_stderr(void)
+{
+	int pidfd, fd;
+
+	if (!debug_no_files)
+		return STDERR_FILENO;
+	pidfd = syscall(SYS_pidfd_open, getpid(), 0);
+	fd = syscall(SYS_pidfd_getfd, pidfd, STDERR_FILENO, 0);
+	if (pidfd >= 0)
+		close(pidfd);
+	return fd;
+}
 
 static void line_span(struct line *l, const struct mspan *s, unsigned int idx)
 {
@@ -92,7 +115,7 @@ void debug_bad_pointer(const char *op, uintptr_t addr)
 	else
 		line_str(&l, released ? "in free pages of the heap" :
 			 "not allocated by heaparena");
-	line_write(&l, STDERR_FILENO);
+	line_write(&l, debug_stderr());
 	abort();
 }
 
@@ -107,6 +130,36 @@ void debug_size_mismatch(uintptr_t addr, size_t said, size_t has)
 	line_dec(&l, said);
 	line_str(&l, " bytes, object has ");
 	line_dec(&l, has);
+	line_write(&l, debug_stderr());
+	abort();
+}
+
+void debug_bad_handle(const char *op, const char *what, const void *handle)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: ");
+	line_str(&l, op);
+	line_str(&l, " of ");
+	line_ptr(&l, (uintptr_t)handle);
+	line_str(&l, ": no ");
+	line_str(&l, what);
+	line_str(&l, " in use");
+	line_write(&l, STDERR_FILENO);
+	abort();
+}
+
+void debug_bad_owner(uintptr_t addr, const char *what)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: invalid free of ");
+	line_ptr(&l, addr);
+	line_str(&l, ": freed to ");
+	line_str(&l, what);
+	line_str(&l, " that it is not from");
 	line_write(&l, STDERR_FILENO);
 	abort();
 }

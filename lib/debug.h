@@ -16,5 +16,15 @@
 void debug_bad_pointer(const char *op, uintptr_t addr) __cold __noreturn;
 /* Freed with a size that the object cannot have. */
 void debug_size_mismatch(uintptr_t addr, size_t said, size_t has) __cold __noreturn;
+/* A live object was freed to @what, which it is not from. */
+void debug_bad_owner(uintptr_t addr, const char *what) __cold __noreturn;
+/* A call was given a @what that is not, or no longer, in use. */
+void debug_bad_handle(const char *op, const char *what, const void *handle)
+	__cold __noreturn;
+
+/* This thread has a table of file descriptors of its own: 2 is not stderr in it. */
+extern __tls bool debug_no_files __hidden;
+/* The process's stderr, in any thread. */
+int debug_stderr(void);
 
 #endif /* _LIB_DEBUG_H */

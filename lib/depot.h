@@ -16,7 +16,7 @@
 #include <asm-generic/rseq.h>
 #include "rcu.h"
 
-#define MAX_BATCH		32
+#define MAX_BATCH		64
 
 struct mag_batch {
 	struct cds_lfs_node node;

@@ -4,7 +4,8 @@
  *
  * prepare takes every lock in rank order, so that no other thread is inside a
  * locked region at the moment of the copy; parent and child release them.  The
- * number of locks depends on nodes and classes, not on threads or heap size.
+ * number of locks depends on nodes, classes and object caches, not on threads or
+ * heap size.
  *
  * Per-CPU magazines need no lock: a sequence of another thread either committed
  * before the copy or never happened.  What such a thread had popped but not
@@ -21,6 +22,7 @@
  */
 #include <pthread.h>
 
+#include "assist.h"
 #include "fixalloc.h"
 #include "fork.h"
 #include "heap_arena.h"
@@ -28,14 +30,18 @@
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
+#include "objcache.h"
 #include "numa.h"
 #include "sysmon.h"
+#include "uheap.h"
 
 static struct lock fork_lock = LOCK_INIT(RANK_FORK);
 
 static bool fork_held(void)
 {
-	return lock_is_held(&fork_lock) || mcache_fork_held() ||
+	return lock_is_held(&fork_lock) || assist_fork_held() ||
+	       objcache_fork_held() || uheap_fork_held() ||
+	       mcache_fork_held() ||
 	       mcentral_fork_held(topo.nr_nodes) ||
 	       mheap_fork_held(topo.nr_nodes) || heap_arena_fork_held() ||
 	       meta_fork_held();
@@ -46,6 +52,9 @@ static void fork_prepare(void)
 	bool nested = fork_held();
 
 	lock_fork_prepare(&fork_lock, nested);
+	assist_fork_prepare(nested);
+	objcache_fork_prepare(nested);
+	uheap_fork_prepare(nested);
 	mcache_fork_prepare(nested);
 	mcentral_fork_prepare(topo.nr_nodes, nested);
 	mheap_fork_prepare(topo.nr_nodes, nested);
@@ -57,9 +66,12 @@ static void fork_done(bool child)
 {
 	meta_fork_done();
 	heap_arena_fork_done();
-	mheap_fork_done(topo.nr_nodes);
+	mheap_fork_done(topo.nr_nodes, child);
 	mcentral_fork_done(topo.nr_nodes, child);
 	mcache_fork_done(child);
+	uheap_fork_done();
+	objcache_fork_done();
+	assist_fork_done();
 	if (child)
 		sysmon_fork_child();
 	lock_fork_done(&fork_lock);

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: MIT
 /*
- * The arena index.
+ * From addresses to page entries: the window, and the arena index.
+ *
+ *	arenas      |  1  |  2  |  3  |        consecutive, as long as nobody is in
+ *	            ^base             ^+size   the way
+ *	entries     |1 |2 |3 |                 window.pages[(address - base) / 8 KiB]
+ *
+ * One subtraction, comparison and shift lead to the entry of a page.  An arena that
+ * cannot follow the last one, or whose entries cannot follow the last ones, is
+ * outside of the window, and so are all after it: they are found by the index.
  *
  *	address  46        26 25       13 12     0        (x86_64)
  *	        +------------+-----------+--------+
  *	        | arena no.  | page no.  |        |
  *	        +------------+-----------+--------+
  *	              |            |
- *	  arena_index[] --> heap_arena.page[] --> span, class, node, page in span
+ *	  arena_index[] --> heap_arena.page[] --> states, class, node
  *
  * The flat index (L1 = 0) is one mapping of 2^21 or 2^22 pointers, readable from
  * the start and writable by the kernel page as arenas come: 16 MiB of address
@@ -20,7 +28,8 @@
  *  3. Arenas of one reservation are consecutive; spans may cross from one to the
  *     next, never out of what was reserved.
  *  4. start[] has a bit exactly for the first page of each span in use; a page
- *     word is written before the bit (release) and cleared after it.
+ *     entry is written before the bit (release) and cleared after it.
+ *  5. Of an entry the magic is written last and cleared first.
  *
  * Hints are Go's (src/runtime/malloc.go): first arch's own far corner, growing
  * upwards; when the next slot is taken, wherever the kernel says.
@@ -30,8 +39,12 @@
 #include "fixalloc.h"
 #include "heap_arena.h"
 #include "lock.h"
+#include "sizeclasses.h"
 
 #define ARENA_HEADROOM	(2UL << 20)
+#define PAGE_TABLE_BYTES	(ARENA_PAGES * sizeof(struct page_entry))
+/* Room for the window's entries below the arenas: 8 TiB worth. */
+#define PAGE_TABLE_HINT		(VM_ARENA_HINT - (16UL << 30))
 #define L2_ENTRIES	(1UL << ARENA_L2_BITS)
 #define L2_BYTES	(L2_ENTRIES * sizeof(struct heap_arena *))
 /* Arenas remembered in order for walks: blocks of a page of pointers. */
@@ -45,6 +58,7 @@ struct heap_arena **arena_index[1U << ARENA_L1_BITS];
 #endif
 
 uintptr_t arena_limit;
+struct arena_window arena_window;
 
 static struct {
 	struct lock lock;
@@ -52,6 +66,8 @@ static struct {
 	size_t nr;			/* (a) arenas created */
 	struct heap_arena ***walk;	/* (a) blocks of WALK_BLOCK */
 	struct heap_arena *spare;	/* (l) made, and not entered for want of more */
+	size_t mapped;			/* (l) bytes that the window's entries are for */
+	bool closed;			/* (l) an arena is elsewhere: no window any more */
 } arenas = { .lock = LOCK_INIT(RANK_ARENA), .hint = VM_ARENA_HINT };
 
 /* May fail half-way and be called again: what there is already stays. */
@@ -126,6 +142,66 @@ static int arena_remember(struct heap_arena *ha)
 	return 0;
 }
 
+/* Could @base be the next arena of the window? */
+static bool window_next(uintptr_t base)
+{
+	if (arenas.closed)
+		return false;
+	return !arena_window.size || base == arena_window.base + arena_window.size;
+}
+
+/* The entries of @base, the window's next arena; NULL: it cannot be that. */
+static struct page_entry *window_pages(uintptr_t base)
+{
+	size_t size = arena_window.size;
+	char *p = (char *)arena_window.pages;
+
+	if (!window_next(base))
+		return NULL;
+	if (arenas.mapped == size) {
+		size_t off = size / ARENA_SIZE * PAGE_TABLE_BYTES;
+
+		p = vm_map_meta_at(size ? (uintptr_t)p + off : PAGE_TABLE_HINT,
+				   PAGE_TABLE_BYTES);
+		if (!p && !size)
+			p = vm_map_meta(PAGE_TABLE_BYTES);
+		if (!p)
+			return NULL;
+		arenas.mapped += ARENA_SIZE;
+		if (!size)
+			arena_window.pages = (struct page_entry *)p;
+	}
+	return arena_window.pages + size / HA_PAGE_SIZE;
+}
+
+/* @ha is in the index: from here on the window leads to it, or is closed. */
+static void window_add(struct heap_arena *ha)
+{
+	size_t size = arena_window.size;
+
+	if (!window_next(ha->base) || ha->page != arena_window.pages + size / HA_PAGE_SIZE) {
+		arenas.closed = true;
+		return;
+	}
+	if (!size)
+		arena_window.base = ha->base;
+	/* pairs with the order in which a reader came by an address of it */
+	smp_store_release(&arena_window.size, size + ARENA_SIZE);
+}
+
+static struct heap_arena *arena_new(uintptr_t base)
+{
+	struct heap_arena *ha = arenas.spare ? arenas.spare : meta_alloc(sizeof(*ha));
+	struct page_entry *pages = ha ? window_pages(base) : NULL;
+
+	arenas.spare = ha;
+	if (pages)
+		ha->page = pages;
+	else if (ha && !ha->page)
+		ha->page = vm_map_meta(PAGE_TABLE_BYTES);
+	return ha && ha->page ? ha : NULL;
+}
+
 static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
 {
 	struct heap_arena **slot = arena_slot(base);
@@ -138,10 +214,9 @@ static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
 	if (!ha) {
 		if (arena_open_word(slot))
 			return -ENOMEM;
-		ha = arenas.spare ? arenas.spare : meta_alloc(sizeof(*ha));
+		ha = arena_new(base);
 		if (!ha)
 			return -ENOMEM;
-		arenas.spare = ha;
 	}
 	ha->base = base;
 	ha->nid = nid;
@@ -153,6 +228,7 @@ static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
 	arenas.spare = NULL;
 	/* pairs with every reader's dependency on the entry */
 	smp_store_release(slot, ha);
+	window_add(ha);
 	return 0;
 }
 
@@ -206,69 +282,102 @@ uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind)
 	return p;
 }
 
+static void set_entry(uintptr_t addr, const uint8_t *states, uint32_t place,
+		      uint32_t magic)
+{
+	struct page_entry *e = arena_entry(addr);
+
+	WRITE_ONCE(e->place, place);
+	/* pairs with the acquire in page_entry_span() */
+	smp_store_release(&e->states, (uint8_t *)states);
+	smp_store_release(&e->magic, magic);
+}
+
+static uint32_t place_make(uintptr_t base, unsigned int route)
+{
+	return (uint32_t)route << (PLACE_ROUTE_SHIFT + PAGE_ENTRY_SHIFT) |
+	       (-base & PLACE_OFFSET_MASK);
+}
+
 void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc)
 {
-	struct heap_arena *ha = arena_lookup(base);
-	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
-	uint64_t w = (uint64_t)(uintptr_t)states >> 3 << PAGE_WORD_STATES_SHIFT;
+	size_t page = base >> HA_PAGE_SHIFT;
+	uint32_t place = place_make(base, sc ? route_make(nid, sc) : 0);
 
-	if (sc) {
-		w |= (uint64_t)route_make(nid, sc) << PAGE_WORD_ROUTE_SHIFT;
-		for (size_t i = 1; i < nr_pages; i++) {
-			struct heap_arena *a = arena_lookup(base + i * HA_PAGE_SIZE);
-
-			atomic_store_relaxed(&a->page[(page + i) & (ARENA_PAGES - 1)],
-					     w | i << PAGE_WORD_IDX_SHIFT);
-		}
-	}
-	/* pairs with the acquire in heap_arena_find_span() */
-	smp_store_release(&ha->page[page], w);
-	__atomic_fetch_or(&ha->start[page / 64], 1ULL << (page % 64),
+	/* the first one last */
+	for (size_t i = span_entries(nr_pages, sc); i-- > 0;)
+		set_entry(base + i * HA_PAGE_SIZE, states, place, size_classes[sc].magic);
+	page %= ARENA_PAGES;
+	__atomic_fetch_or(&arena_lookup(base)->start[page / 64], 1ULL << (page % 64),
 			  __ATOMIC_RELEASE);
+}
+
+void heap_arena_set_heap_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
+			      unsigned int sc)
+{
+	for (size_t i = span_entries(nr_pages, sc); i-- > 0;) {
+		WRITE_ONCE(arena_entry(base + i * HA_PAGE_SIZE)->magic, 0);
+		set_entry(base + i * HA_PAGE_SIZE, states, place_make(base, ROUTE_HEAP), 0);
+	}
+}
+
+static void clear_entry(uintptr_t addr)
+{
+	struct page_entry *e = arena_entry(addr);
+
+	WRITE_ONCE(e->magic, 0);
+	smp_store_release(&e->states, (uint8_t *)NULL);
+	WRITE_ONCE(e->place, 0);
 }
 
 void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc)
 {
-	struct heap_arena *ha = arena_lookup(base);
-	size_t page = (base >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
+	size_t page = (base >> HA_PAGE_SHIFT) % ARENA_PAGES;
 
-	__atomic_fetch_and(&ha->start[page / 64], ~(1ULL << (page % 64)),
+	__atomic_fetch_and(&arena_lookup(base)->start[page / 64], ~(1ULL << (page % 64)),
 			   __ATOMIC_RELEASE);
-	for (size_t i = 0; i < (sc ? nr_pages : 1); i++) {
-		ha = arena_lookup(base + i * HA_PAGE_SIZE);
-		atomic_store_relaxed(&ha->page[(page + i) & (ARENA_PAGES - 1)],
-				     (uint64_t)0);
-	}
+	for (size_t i = 0; i < span_entries(nr_pages, sc); i++)
+		clear_entry(base + i * HA_PAGE_SIZE);
+}
+
+void heap_arena_make_large(uintptr_t base, unsigned int sc)
+{
+	struct page_entry *e = arena_entry(base);
+
+	WRITE_ONCE(e->magic, 0);
+	WRITE_ONCE(e->place, place_make(base, 0));
+	for (size_t i = span_entries(size_classes[sc].pages, sc); i-- > 1;)
+		clear_entry(base + i * HA_PAGE_SIZE);
+}
+
+/* The last first page of a span up to @page of @ha; ARENA_PAGES: none. */
+static size_t arena_last_start(const struct heap_arena *ha, size_t page)
+{
+	size_t i = page / 64;
+	uint64_t bits = smp_load_acquire(&ha->start[i]);
+
+	bits &= ~0ULL >> (63 - page % 64);
+	while (!bits && i > 0)
+		bits = smp_load_acquire(&ha->start[--i]);
+	return bits ? i * 64 + ilog2(bits) : ARENA_PAGES;
 }
 
 struct mspan *heap_arena_find_span(uintptr_t addr)
 {
 	struct heap_arena *ha = arena_lookup(addr);
-	size_t page = (addr >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1);
-	uint64_t w;
+	size_t page = (addr >> HA_PAGE_SHIFT) % ARENA_PAGES;
+	struct mspan *s = ha ? page_entry_span(&ha->page[page]) : NULL;
 
-	if (!ha)
-		return NULL;
-	w = smp_load_acquire(&ha->page[page]);
-	if (w)
-		return page_word_span(w);
 	/* Walk back to the nearest first page; it may be arenas away. */
-	while (ha) {
-		size_t i = page / 64;
-		uint64_t bits = smp_load_acquire(&ha->start[i]);
-
-		bits &= ~0ULL >> (63 - page % 64);
-		while (!bits && i > 0)
-			bits = smp_load_acquire(&ha->start[--i]);
-		if (bits) {
-			page = i * 64 + ilog2(bits);
-			return page_word_span(smp_load_acquire(&ha->page[page]));
-		}
+	while (ha && !s) {
+		page = arena_last_start(ha, page);
+		if (page < ARENA_PAGES)
+			return page_entry_span(&ha->page[page]);
 		ha = ha->base ? arena_lookup(ha->base - 1) : NULL;
 		page = ARENA_PAGES - 1;
 	}
-	return NULL;
+	return s;
 }
 
 struct heap_arena *heap_arena_nth(size_t n)

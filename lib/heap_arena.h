@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From an address to what the allocator knows about it: the two-level index of
- * 64 MiB arenas and the page words of each.  See lib/heap_arena.c.
+ * From an address to what the allocator knows about it: the entries of its 8 KiB
+ * page, one flat table for the window of addresses that the arenas fill from the
+ * first one on, and an index of 64 MiB arenas for those that had to go elsewhere.
+ * See lib/heap_arena.c.
  *
- * A page word, one for each 8 KiB page of an arena:
+ * A page entry has what free() needs of a class and an object's state, so that it
+ * touches nothing of the descriptor.  All pages of a span have the same, if it is
+ * of a class and has no more than PLACE_SPAN_PAGES.  Others have one only on their
+ * first page: a large one with a magic of 0, as in an empty entry.
  *
- *	63                            19 18      15 14   11 10          4 3  0
- *	+-------------------------------+----------+-------+-------------+-----+
- *	| object states of the span / 8 | page idx | node  | size class  |  0  |
- *	+-------------------------------+----------+-------+-------------+-----+
- *	  the word before them: the span            \______ route ______/
+ *	place	31          21 20   17 16         13 12       0
+ *		+-------------+-------+-------------+----------+
+ *		|    route    |   0   | -page no.   |    0     |
+ *		+-------------+-------+-------------+----------+
+ *		 node | class           of the span's first page
  *
- * The route stands where, masked, it is the byte offset of a 16-byte entry.
- * free() needs the class and an object's state, and nothing of the descriptor.
- * All pages of a small span have one.  A large span has one only on its first
- * page, with node and class 0, so that its route is 0 as in an empty word.
+ * Shifted, the route is the byte offset of a 16-byte header; and the low 17 bits
+ * of an address plus the place are its offset in the span, on whatever page.
+ *
+ * Spans of a heap of the user's (lib/uheap.c) have ROUTE_HEAP, whatever their class:
+ * a route that no magazine has, and a magic of 0, so that free() leaves its fast
+ * path there too.
  */
 #ifndef _LIB_HEAP_ARENA_H
 #define _LIB_HEAP_ARENA_H
@@ -26,25 +33,31 @@
 
 struct mspan;
 
-#define PAGE_WORD_ROUTE_SHIFT	4
-#define PAGE_WORD_ROUTE_MASK	(0x7ffUL << PAGE_WORD_ROUTE_SHIFT)
-#define PAGE_WORD_IDX_SHIFT	15
-#define PAGE_WORD_IDX_MASK	(15UL << PAGE_WORD_IDX_SHIFT)
-#define PAGE_WORD_STATES_SHIFT	19
+struct page_entry {
+	uint8_t *states;	/* (a) object states of the span; in front of them: it */
+	uint32_t magic;		/* (a) offset * magic >> 32 is the object's number */
+	uint32_t place;		/* (a) */
+};
 
-static_assert(VM_ADDR_BITS - 3 <= 64 - PAGE_WORD_STATES_SHIFT,
-	      "an address of 8-byte aligned states fits above the page index");
+static_assert(sizeof(struct page_entry) == 16, "scaled by a shift");
+
+#define PAGE_ENTRY_SHIFT	4
+#define PLACE_ROUTE_SHIFT	17	/* to a header's offset; 4 more to the route */
+#define PLACE_SPAN_PAGES	16
+#define PLACE_OFFSET_MASK	(PLACE_SPAN_PAGES * HA_PAGE_SIZE - 1)
 
 #define ROUTE_CLASS_BITS	7
 #define ROUTE_CLASSES		(1U << ROUTE_CLASS_BITS)
 #define ROUTE_CLASS_MASK	(ROUTE_CLASSES - 1)
 #define MAX_NODES		16
 #define NR_ROUTES		(MAX_NODES * ROUTE_CLASSES)
+/* Node 0, and a class that there is not. */
+#define ROUTE_HEAP		ROUTE_CLASS_MASK
 
 #define NR_ARENAS		(1UL << (VM_ADDR_BITS - ARENA_SHIFT))
 
 struct heap_arena {
-	uint64_t page[ARENA_PAGES];		/* (a) page words */
+	struct page_entry *page;		/* (c) ARENA_PAGES */
 	uint64_t start[ARENA_PAGES / 64];	/* (a) 1 = first page of a span */
 	uintptr_t base;				/* (c) */
 	size_t reserved;			/* (l RANK_MHEAP) bytes of it reserved */
@@ -81,32 +94,73 @@ static __always_inline struct heap_arena *arena_lookup(uintptr_t addr)
 #endif
 }
 
-static __always_inline uint64_t arena_page_word(const struct heap_arena *ha,
-						uintptr_t addr)
+static inline struct page_entry *arena_page(const struct heap_arena *ha,
+					    uintptr_t addr)
 {
-	return ha->page[(addr >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1)];
+	return &ha->page[(addr >> HA_PAGE_SHIFT) & (ARENA_PAGES - 1)];
 }
 
-static __always_inline uint8_t *page_word_states(uint64_t w)
+/*
+ * The window: [base, base + size) has its page entries in one table.  It grows at
+ * its end only, by arenas that are entered in the index already.
+ */
+extern struct arena_window {
+	uintptr_t base;			/* (c) once size is not 0 */
+	size_t size;			/* (a) */
+	struct page_entry *pages;	/* (c) once size is not 0 */
+} arena_window __hidden;
+
+/* The entry of @addr's page, or NULL outside of the window. */
+static __always_inline struct page_entry *window_entry(uintptr_t addr)
 {
-	return (uint8_t *)(w >> PAGE_WORD_STATES_SHIFT << 3);
+	uintptr_t off = addr - arena_window.base;
+	struct page_entry *e;
+
+	if (unlikely(off >= arena_window.size))
+		return NULL;
+	off >>= HA_PAGE_SHIFT - PAGE_ENTRY_SHIFT;
+	e = (struct page_entry *)((char *)arena_window.pages +
+				  (off & -sizeof(struct page_entry)));
+	if (!e)
+		__builtin_unreachable();
+	return e;
 }
 
-static inline struct mspan *page_word_span(uint64_t w)
+/* The entry of @addr's page, or NULL when it is in no arena. */
+static inline struct page_entry *arena_entry(uintptr_t addr)
 {
-	return ((struct mspan **)page_word_states(w))[-1];
+	struct page_entry *e = window_entry(addr);
+	struct heap_arena *ha;
+
+	if (likely(e))
+		return e;
+	ha = arena_lookup(addr);
+	return ha ? arena_page(ha, addr) : NULL;
 }
 
-static __always_inline unsigned int page_word_route(uint64_t w)
+/* The span of a page that has an entry, or NULL. */
+static inline struct mspan *page_entry_span(const struct page_entry *e)
 {
-	return (w & PAGE_WORD_ROUTE_MASK) >> PAGE_WORD_ROUTE_SHIFT;
+	/* pairs with the release in heap_arena_set_span() */
+	uint8_t *states = smp_load_acquire(&e->states);
+
+	return states ? ((struct mspan **)states)[-1] : NULL;
 }
 
-/* Byte offset of @addr in its span. */
-static __always_inline uint64_t page_word_offset(uint64_t w, uintptr_t addr)
+static inline unsigned int place_route(uint32_t place)
 {
-	return (addr & (HA_PAGE_SIZE - 1)) |
-	       (w & PAGE_WORD_IDX_MASK) >> (PAGE_WORD_IDX_SHIFT - HA_PAGE_SHIFT);
+	return place >> (PLACE_ROUTE_SHIFT + PAGE_ENTRY_SHIFT);
+}
+
+static inline unsigned int page_entry_route(const struct page_entry *e)
+{
+	return place_route(READ_ONCE(e->place));
+}
+
+/* Byte offset of @addr, on a page with an entry, in the span that is at @place. */
+static __always_inline uint32_t place_offset(uint32_t place, uintptr_t addr)
+{
+	return (uint32_t)(addr + place) & PLACE_OFFSET_MASK;
 }
 
 static inline unsigned int route_make(unsigned int nid, unsigned int sc)
@@ -124,6 +178,12 @@ static inline unsigned int route_nid(unsigned int route)
 	return route >> ROUTE_CLASS_BITS;
 }
 
+/* How many of a span's pages have an entry, the first ones. */
+static inline size_t span_entries(size_t nr_pages, unsigned int sc)
+{
+	return sc && nr_pages <= PLACE_SPAN_PAGES ? nr_pages : 1;
+}
+
 /* 0 or -ENOMEM; once, before the first arena. */
 int heap_arena_init(void);
 
@@ -134,9 +194,14 @@ int heap_arena_init(void);
  * had.  Caller: the node's mheap lock.
  */
 uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind);
-/* Enter or clear a span in the page words.  Any thread that owns the pages. */
+/* Enter or clear a span in the page entries.  Any thread that owns the pages. */
 void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 			 unsigned int nid, unsigned int sc);
+/* The same for a span of a heap of the user's, whose entries say who has it. */
+void heap_arena_set_heap_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
+			      unsigned int sc);
+/* A medium span of class @sc becomes a large one; its first page stays its first. */
+void heap_arena_make_large(uintptr_t base, unsigned int sc);
 void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc);
 
 /*

@@ -15,6 +15,7 @@
 
 #include <asm/cpu.h>
 #include <util/line.h>
+#include "debug.h"
 #include "lock.h"
 
 #define LOCK_SPINS	64
@@ -141,6 +142,6 @@ void heap_bug(const char *file, int line, const char *what)
 	line_dec(&l, line);
 	line_str(&l, ": ");
 	line_str(&l, what);
-	line_write(&l, STDERR_FILENO);
+	line_write(&l, debug_stderr());
 	abort();
 }

@@ -5,6 +5,10 @@
  *
  *   RANK_INIT       once, around initialisation; nothing else is held
  *   RANK_FORK       serialises forks against each other
+ *   RANK_LIMIT      making room under the hard limit, one thread at a time
+ *   RANK_LIST       the lists of object caches and of heaps
+ *   RANK_STRIPE     what one object cache keeps near one CPU
+ *   RANK_HEAP       the heaps that share one lock: spans, objects, counts
  *   RANK_MCACHE     one locked cache slot (threads without rseq), or the making and
  *                   draining of the others
  *   RANK_MCENTRAL   spans of one class and node: their bitmaps, lists, counts
@@ -23,6 +27,10 @@
 enum lock_rank {
 	RANK_INIT = 1,
 	RANK_FORK,
+	RANK_LIMIT,
+	RANK_LIST,
+	RANK_STRIPE,
+	RANK_HEAP,
 	RANK_MCACHE,
 	RANK_MCENTRAL,
 	RANK_PAGE_CACHE,

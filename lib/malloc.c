@@ -4,18 +4,18 @@
  * right below its fast one.
  *
  *	malloc: size -> class (one table) -> pop from this CPU's magazine
- *	free:   address -> page word -> class, state byte -> push
+ *	free:   address -> page entry -> class, state byte -> push
  *
  * Misuse detection.  An object's state byte lies in its span's descriptor.
  * malloc sets it, through the pointer that came with the slot; free finds it by
- * the page word, wants it set, and clears it before the object is cached.  So a
+ * the page entry, wants it set, and clears it before the object is cached.  So a
  * second free, a pointer into an object, or one that was never allocated is
  * stopped at the call.  A plain load and store: two threads that free the same
  * object at the same instant may both pass, and the second is then caught when
  * its batch meets the span's bitmap.
  *
- * Page word, index and state need no lock: a live object keeps its span, its
- * descriptor and its page word unchanged.
+ * Page entry, index and state need no lock: a live object keeps its span, its
+ * descriptor and its page entry unchanged.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,23 +29,14 @@
 #include "mheap.h"
 #include "numa.h"
 #include "sysmon.h"
+#include "uheap.h"
 
 static struct lock init_lock = LOCK_INIT(RANK_INIT);
 static bool initialised;		/* (a) */
 static bool check_on = true;		/* (c) conf.check, beside the fast path */
 
-/*
- * What free needs of a class, by route: a magic of 0 stands for "no such class"
- * and fails the test for an object's start.
- */
-static struct {
-	uint64_t magic;		/* (c) 32 bits of it */
-	uint64_t pad;		/* 16 bytes: the page word has the route as an offset */
-} routes[NR_ROUTES];
-
-static_assert(sizeof(routes[0]) == 1 << PAGE_WORD_ROUTE_SHIFT &&
-	      sizeof(struct mag_hdr) == 1 << PAGE_WORD_ROUTE_SHIFT,
-	      "a masked page word is an offset of both");
+static_assert(sizeof(struct mag_hdr) == 1 << PAGE_ENTRY_SHIFT,
+	      "a shifted place is the offset of a header");
 
 /*
  * Initialisation: inside the first call of the process, possibly before libc's
@@ -65,10 +56,6 @@ static bool heap_init(void)
 		     mcache_init() == 0;
 		if (ok) {
 			mcentral_init(topo.nr_nodes);
-			for (unsigned int n = 0; n < topo.nr_nodes; n++)
-				for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-					routes[route_make(n, sc)].magic =
-						size_classes[sc].magic;
 			check_on = conf.check;
 			/* pairs with the acquire in heap_ready() */
 			smp_store_release(&initialised, true);
@@ -143,15 +130,6 @@ static void *alloc_class_slow(size_t sc)
 	return NULL;
 }
 
-/* Whatever the fast path declined. */
-static void *malloc_slow(size_t size) __noinline;
-static void *malloc_slow(size_t size)
-{
-	if (size <= MAX_SMALL_SIZE)
-		return alloc_class_slow(size_class_of(size));
-	return alloc_large(size, 1, false);
-}
-
 static __always_inline void *alloc_class(size_t sc)
 {
 	struct mag_slot slot;
@@ -159,6 +137,17 @@ static __always_inline void *alloc_class(size_t sc)
 	if (likely(mcache_pop(sc, &slot)))
 		return take_slot(&slot);
 	return alloc_class_slow(sc);
+}
+
+/* Whatever the fast path declined. */
+static void *malloc_slow(size_t size) __noinline;
+static void *malloc_slow(size_t size)
+{
+	if (size <= MAX_SMALL_SIZE)
+		return alloc_class_slow(size_class_of(size));
+	if (likely(size <= MAX_MEDIUM_SIZE))
+		return alloc_class(medium_class(size));
+	return alloc_large(size, 1, false);
 }
 
 __export __hot void *ha_malloc(size_t size)
@@ -177,73 +166,85 @@ EXPORT_AS(ha_malloc, malloc);
  */
 static void free_slow(void *ptr) __noinline;
 
-/* An address as the fast paths see it. */
+/* An object of a size class as the fast paths see it. */
 struct object {
-	uint64_t word;		/* page word */
 	uint8_t *state;
-	uint64_t route_off;	/* route, as the offset of a 16-byte entry */
+	size_t hdr_off;		/* of its magazine's header */
 };
 
 /* True when @addr is the start of an object of a size class; fills in @o. */
-static __always_inline bool object_find(uintptr_t addr, struct object *o)
+static __always_inline bool object_find(const struct page_entry *e,
+					uintptr_t addr, struct object *o)
 {
-	struct heap_arena *ha = arena_lookup(addr);
-	uint64_t product, magic;
+	uint64_t magic = READ_ONCE(e->magic);
+	uint32_t place = READ_ONCE(e->place);
+	uint64_t product = place_offset(place, addr) * magic;
 
-	if (unlikely(!ha))
-		return false;
-	o->word = arena_page_word(ha, addr);
-	o->route_off = o->word & PAGE_WORD_ROUTE_MASK;
-	magic = routes[o->route_off >> PAGE_WORD_ROUTE_SHIFT].magic;
-	product = page_word_offset(o->word, addr) * magic;
-	/* a route of 0 (large, or no span at all) has magic 0 and ends here */
+	/* the magic of a large span, or of none, is 0 and ends here */
 	if (unlikely((uint32_t)product >= (uint32_t)magic))
 		return false;
-	o->state = page_word_states(o->word) + (product >> 32);
+	o->state = READ_ONCE(e->states) + (product >> 32);
+	o->hdr_off = place >> PLACE_ROUTE_SHIFT;
 	return true;
+}
+
+/* The user's no more; false: it was not. */
+static __always_inline bool object_end(const struct object *o)
+{
+	if (likely(check_on)) {
+		if (unlikely(*o->state != OBJECT_LIVE))
+			return false;
+		*o->state = OBJECT_FREE;
+	}
+	return true;
+}
+
+static __always_inline void object_cache(void *ptr, const struct object *o)
+{
+	struct mag_slot slot = { .obj = ptr, .state = o->state };
+
+	if (unlikely(!mcache_push_off(o->hdr_off, slot)))
+		mcache_free_slow(o->hdr_off >> MAG_HDR_SHIFT, slot);
 }
 
 __export __hot void ha_free(void *ptr)
 {
-	struct mag_slot slot = { .obj = ptr };
+	const struct page_entry *e = window_entry((uintptr_t)ptr);
 	struct object o;
 
-	if (unlikely(!object_find((uintptr_t)ptr, &o)))
-		goto slow;
-	if (likely(check_on)) {
-		if (unlikely(*o.state != OBJECT_LIVE))
-			goto slow;
-		*o.state = OBJECT_FREE;
-	}
-	slot.state = o.state;
-	if (likely(mcache_push_off(o.route_off, slot)))
-		return;
-	mcache_free_slow(o.route_off >> PAGE_WORD_ROUTE_SHIFT, slot);
-	return;
-slow:
-	free_slow(ptr);
+	if (likely(e) && likely(object_find(e, (uintptr_t)ptr, &o)) &&
+	    likely(object_end(&o)))
+		object_cache(ptr, &o);
+	else
+		free_slow(ptr);
 }
 EXPORT_AS(ha_free, free);
 EXPORT_AS(ha_free, cfree);
 
-/* NULL, a large object, or misuse. */
+/* NULL, a large object, one of a heap of the user's or outside of the window, misuse. */
 static void free_slow(void *ptr)
 {
 	uintptr_t addr = (uintptr_t)ptr;
-	struct heap_arena *ha;
+	struct page_entry *e;
+	struct object o;
 	struct mspan *s;
-	uint64_t w;
 
 	if (!ptr)
 		return;
-	ha = heap_ready() ? arena_lookup(addr) : NULL;
-	w = ha ? smp_load_acquire(&ha->page[(addr >> HA_PAGE_SHIFT) &
-					    (ARENA_PAGES - 1)]) : 0;
-	if (!w || page_word_route(w))
-		debug_bad_pointer("free", addr);
-	s = page_word_span(w);
+	e = heap_ready() ? arena_entry(addr) : NULL;
+	if (e && object_find(e, addr, &o)) {
+		if (!object_end(&o))
+			debug_bad_pointer("free", addr);
+		object_cache(ptr, &o);
+		return;
+	}
+	if (e && page_entry_route(e) == ROUTE_HEAP) {
+		uheap_free("free", NULL, addr);
+		return;
+	}
+	s = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
 	/* one of two threads that free it at once wins */
-	if (s->start != addr ||
+	if (!s || s->start != addr ||
 	    __atomic_exchange_n(&s->object_state[0], OBJECT_FREE,
 				__ATOMIC_ACQ_REL) != OBJECT_LIVE)
 		debug_bad_pointer("free", addr);
@@ -251,38 +252,42 @@ static void free_slow(void *ptr)
 }
 
 /*
- * Look-ups of live objects.  @op names the caller in a report.
+ * Look-ups of live objects.  @op names the caller in a report.  *own: the object's
+ * span, where it has one to itself, medium or large; *heap: the heap of the user's
+ * that it is from.
  */
-static size_t live_size(const char *op, void *ptr, struct mspan **large)
+static size_t live_size(const char *op, void *ptr, struct mspan **own,
+			struct ha_heap **heap)
 {
 	uintptr_t addr = (uintptr_t)ptr;
+	struct page_entry *e = heap_ready() ? arena_entry(addr) : NULL;
 	struct object o;
-	uint64_t w;
-	struct heap_arena *ha;
-	struct mspan *s;
+	unsigned int sc;
 
-	*large = NULL;
-	if (likely(object_find(addr, &o))) {
+	*heap = NULL;
+	if (likely(e) && likely(object_find(e, addr, &o))) {
 		if (unlikely(check_on && *o.state != OBJECT_LIVE))
 			debug_bad_pointer(op, addr);
-		return size_classes[route_class(page_word_route(o.word))].size;
+		sc = route_class(page_entry_route(e));
+		*own = sc >= FIRST_MEDIUM_CLASS ? page_entry_span(e) : NULL;
+		return size_classes[sc].size;
 	}
-	ha = heap_ready() ? arena_lookup(addr) : NULL;
-	w = ha ? arena_page_word(ha, addr) : 0;
-	if (!w || page_word_route(w))
+	*own = NULL;
+	if (e && page_entry_route(e) == ROUTE_HEAP)
+		return uheap_object_size(op, addr, heap);
+	if (e && !page_entry_route(e))
+		*own = page_entry_span(e);
+	if (!*own || (*own)->start != addr || (*own)->object_state[0] != OBJECT_LIVE)
 		debug_bad_pointer(op, addr);
-	s = page_word_span(w);
-	if (s->start != addr || s->object_state[0] != OBJECT_LIVE)
-		debug_bad_pointer(op, addr);
-	*large = s;
-	return mspan_size(s);
+	return mspan_size(*own);
 }
 
 __export size_t ha_malloc_usable_size(void *ptr)
 {
-	struct mspan *large;
+	struct ha_heap *heap;
+	struct mspan *own;
 
-	return ptr ? live_size("malloc_usable_size", ptr, &large) : 0;
+	return ptr ? live_size("malloc_usable_size", ptr, &own, &heap) : 0;
 }
 EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
 
@@ -292,8 +297,9 @@ EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
  */
 static void check_size(void *ptr, size_t align, size_t size)
 {
-	struct mspan *large;
-	size_t has = live_size("free", ptr, &large);
+	struct ha_heap *heap;
+	struct mspan *own;
+	size_t has = live_size("free", ptr, &own, &heap);
 
 	if (size <= has && (size >= has / 2 || has <= max_size(align, 16)))
 		return;
@@ -323,6 +329,8 @@ __export size_t ha_good_size(size_t size)
 {
 	if (size <= MAX_SMALL_SIZE)
 		return size_classes[size_class_of(size)].size;
+	if (size <= MAX_MEDIUM_SIZE)
+		return size_classes[medium_class(size)].size;
 	if (size > PTRDIFF_MAX)
 		return size;
 	return size_to_pages(size) << HA_PAGE_SHIFT;
@@ -333,12 +341,17 @@ __export size_t ha_good_size(size_t size)
  */
 static void *zalloc(size_t size)
 {
+	struct mag_slot slot;
 	void *p;
 
-	if (unlikely(size > MAX_SMALL_SIZE))
-		return alloc_large(size, 1, true);
-	p = alloc_class(size_class_of(size));
-	return p ? memset(p, 0, size) : NULL;
+	if (likely(size <= MAX_SMALL_SIZE)) {
+		p = alloc_class(size_class_of(size));
+		return p ? memset(p, 0, size) : NULL;
+	}
+	if (size <= MAX_MEDIUM_SIZE && mcache_pop(medium_class(size), &slot))
+		return memset(take_slot(&slot), 0, size);
+	/* not at hand: pages of which the heap may know that they are zero */
+	return alloc_large(size, 1, true);
 }
 
 __export void *ha_calloc(size_t nmemb, size_t size)
@@ -353,6 +366,19 @@ __export void *ha_calloc(size_t nmemb, size_t size)
 }
 EXPORT_AS(ha_calloc, calloc);
 
+/* A medium object whose pages can be extended goes on as a large one. */
+static bool grow_medium(struct mspan *s, size_t size)
+{
+	if (size > PTRDIFF_MAX || !mheap_resize_span(s, size_to_pages(size)))
+		return false;
+	mcentral_disown(s);
+	mheap_make_large(s);
+	s->user_size = size;
+	/* check:off or not: those of large objects are kept */
+	s->object_state[0] = OBJECT_LIVE;
+	return true;
+}
+
 /* In place when the pages allow; a shrink to a small size moves. */
 static bool realloc_large(struct mspan *s, size_t size)
 {
@@ -361,15 +387,38 @@ static bool realloc_large(struct mspan *s, size_t size)
 	if (size <= MAX_SMALL_SIZE || size > PTRDIFF_MAX)
 		return false;
 	nr_pages = size_to_pages(size);
-	if (nr_pages != s->nr_pages && !mheap_resize_large(s, nr_pages))
+	if (nr_pages != s->nr_pages && !mheap_resize_span(s, nr_pages))
 		return false;
 	s->user_size = size;
 	return true;
 }
 
+/* Can an object of @old bytes have @size without moving?  Then it has. */
+static bool realloc_in_place(struct mspan *own, size_t old, size_t size)
+{
+	if (own && !own->sc)
+		return realloc_large(own, size);
+	if (size <= old)
+		return size >= old / 2;
+	return own && grow_medium(own, size);
+}
+
+__export int ha_resize(void *ptr, size_t size)
+{
+	struct ha_heap *heap;
+	struct mspan *own;
+	size_t old = live_size("resize", ptr, &own, &heap);
+
+	if (realloc_in_place(own, old, size))
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
 __export void *ha_realloc(void *ptr, size_t size)
 {
-	struct mspan *large;
+	struct ha_heap *heap;
+	struct mspan *own;
 	size_t old;
 	void *new;
 
@@ -379,10 +428,10 @@ __export void *ha_realloc(void *ptr, size_t size)
 		ha_free(ptr);
 		return NULL;
 	}
-	old = live_size("realloc", ptr, &large);
-	if (large ? realloc_large(large, size) : size <= old && size >= old / 2)
+	old = live_size("realloc", ptr, &own, &heap);
+	if (realloc_in_place(own, old, size))
 		return ptr;
-	new = ha_malloc(size);
+	new = heap ? uheap_alloc(heap, size, 1, false) : ha_malloc(size);
 	if (!new)
 		return NULL;
 	memcpy(new, ptr, min_size(old, size));
@@ -407,20 +456,29 @@ EXPORT_AS(ha_reallocarray, reallocarray);
  * Alignment: a class whose size is a multiple of it (spans start on a page), else
  * pages.
  */
-void *heap_alloc_aligned(size_t align, size_t size)
+void *heap_alloc(size_t align, size_t size, bool zero)
 {
-	size_t sc;
+	size_t sc = 0;
+	void *p;
 
 	if (align <= 16 && size <= MAX_SMALL_SIZE)
-		return alloc_class(size_class_of(size < align ? align : size));
-	if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE) {
+		sc = size_class_of(size < align ? align : size);
+	else if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE)
 		sc = aligned_class[ilog2(align) - 4][size_class_of(size)];
-		if (sc)
-			return alloc_class(sc);
+	if (sc) {
+		p = alloc_class(sc);
+		return p && zero ? memset(p, 0, size) : p;
 	}
+	if (align <= HA_PAGE_SIZE && size > MAX_SMALL_SIZE)
+		return zero ? zalloc(size) : malloc_slow(size);
 	if (align > HA_PAGE_SIZE && align > PTRDIFF_MAX - size) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	return alloc_large(size, max_size(align >> HA_PAGE_SHIFT, 1), false);
+	return alloc_large(size, max_size(align >> HA_PAGE_SHIFT, 1), zero);
+}
+
+void *heap_alloc_aligned(size_t align, size_t size)
+{
+	return heap_alloc(align, size, false);
 }

@@ -24,6 +24,8 @@
 
 /* One object, aligned to @align (a power of two); NULL with ENOMEM. */
 void *heap_alloc_aligned(size_t align, size_t size);
+/* The same, zeroed on demand. */
+void *heap_alloc(size_t align, size_t size, bool zero);
 /* Initialise if the first call has not; false with ENOMEM: cannot. */
 bool heap_ready(void);
 

@@ -4,9 +4,10 @@
  *
  *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
  *	                                   |
- *	refs[id] ------------------------> +--------------------------------+
- *	  .hdrs   all headers of the id    | mag_hdr [nodes][128 classes]   |
- *	  .row    to those of its node     | slots, 16 bytes each           |
+ *	mcache_hdrs[id], all headers ----> +--------------------------------+
+ *	mcache_rows[id], its node's ---+   | mag_hdr [nodes][128 classes]   |
+ *	                               +-> |                                |
+ *	                                   | slots, 16 bytes each           |
  *	                                   +--------------------------------+
  *
  * The slot id.  With one node: the kernel's concurrency id (mm_cid), dense from 0
@@ -25,17 +26,18 @@
  *
  * Invariants:
  *  1. A slot's magazines change only inside a critical section of its id, under
- *     its lock (locked slots), or detached: refs[id] points to nothing_hdrs and a
+ *     its lock (locked slots), or detached: both tables have nothing_hdrs for it and a
  *     membarrier has thrown every thread out of its section since.
  *  2. An object in a magazine has its span's bit set, and state OBJECT_FREE (any
  *     state without misuse detection).
  *  3. A magazine of node n holds objects of node n only; who calls with a route
- *     derives it from the object's page word.
+ *     derives it from the object's page entry.
  *  4. mcache.c holds no lock while it calls the depot, mcentral or mheap, except
  *     create_lock or a locked slot's own while draining.
  *
- * Bounds: sum over classes of 2 * batch * size, under 2 MiB a slot and node, and
- * as many slots as threads have run at once.
+ * Bounds: of each class 2 batches, of those above 256 KiB one object: under 4 MiB a
+ * slot and node for the small classes together, under 9 MiB for the medium ones, in
+ * a program that uses them all; and as many slots as threads have run at once.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -54,6 +56,7 @@
 
 #define NR_LOCKED		16
 #define MAG_BATCHES		2	/* of its class a magazine can hold */
+#define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
 /* Without it the tops of all classes fall into the same few sets of the L1 cache. */
 #define MAG_GAP			L1_CACHE_BYTES
 #ifndef AT_RSEQ_FEATURE_SIZE
@@ -71,19 +74,20 @@ extern const char *gnu_get_libc_version(void) __weak;
 
 /* Every route of every node empty and full at once: pops and pushes decline. */
 static struct mag_hdr nothing_hdrs[NR_ROUTES];
-struct mag_ref mcache_refs[MAX_CIDS];
+struct mag_hdr *mcache_hdrs[MAX_CIDS];
+struct mag_hdr *mcache_rows[MAX_CIDS];
 size_t mcache_id_off = RSEQ_OFF_CPU_ID;
 
 struct locked_slot {
 	struct lock lock;
-	struct mag_ref ref;		/* (c) once set */
+	struct mag_hdr *hdrs;		/* (c) once set */
 } __aligned(DESTRUCTIVE_BYTES);
 
 static struct locked_slot locked_slots[NR_LOCKED];
 static uint32_t next_locked;		/* (a) hands slots to threads in turn */
 
 static struct lock create_lock = LOCK_INIT(RANK_MCACHE);
-static struct mag_hdr *slot_hdrs[MAX_CIDS];	/* (l create_lock) what refs[id] has */
+static struct mag_hdr *slot_hdrs[MAX_CIDS];	/* (l create_lock) whatever the tables say */
 static uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
 static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
 static unsigned int nr_ids;			/* (c) ids the kernel may give */
@@ -128,6 +132,19 @@ static unsigned int kernel_nr_ids(void)
 	return n <= 0 ? 0 : n * 8;
 }
 
+static void slot_attach(unsigned int id, struct mag_hdr *hdrs, unsigned int nid)
+{
+	/* pairs with the address dependency of every section on the slot */
+	smp_store_release(&mcache_rows[id], hdrs + route_make(nid, 0));
+	smp_store_release(&mcache_hdrs[id], hdrs);
+}
+
+static void slot_detach(unsigned int id)
+{
+	WRITE_ONCE(mcache_rows[id], nothing_hdrs);
+	WRITE_ONCE(mcache_hdrs[id], nothing_hdrs);
+}
+
 int mcache_init(void)
 {
 	nr_ids = kernel_nr_ids();
@@ -139,9 +156,8 @@ int mcache_init(void)
 		rseq_usable = false;
 	if (kernel_has_mm_cid() && (topo.nr_nodes == 1 || topo.fake))
 		mcache_id_off = RSEQ_OFF_MM_CID;
-	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++) {
-		mcache_refs[i].hdrs = nothing_hdrs;
-	}
+	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++)
+		slot_detach(i);
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
 		lock_init(&locked_slots[i].lock, RANK_MCACHE);
 	return 0;
@@ -242,6 +258,14 @@ unsigned int mcache_nid(void)
  * Slots.
  */
 
+/* Objects that a magazine of class @sc can hold. */
+static unsigned int mag_room(unsigned int sc)
+{
+	const struct size_class *k = &size_classes[sc];
+
+	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
+}
+
 static struct mag_hdr *mcache_new(void)
 {
 	unsigned int nr_hdrs = topo.nr_nodes * ROUTE_CLASSES;
@@ -250,8 +274,7 @@ static struct mag_hdr *mcache_new(void)
 	size_t slots = bytes;
 
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-		bytes += topo.nr_nodes * (MAG_BATCHES * MAG_SLOT_SIZE *
-					  size_classes[sc].batch + MAG_GAP);
+		bytes += topo.nr_nodes * (mag_room(sc) * MAG_SLOT_SIZE + MAG_GAP);
 	hdrs = meta_alloc(bytes);
 	if (!hdrs)
 		return NULL;
@@ -260,28 +283,14 @@ static struct mag_hdr *mcache_new(void)
 			unsigned int route = route_make(n, sc);
 			struct mag_hdr *h = &hdrs[route];
 
-			h->base = slots;
-			h->top = slots;
+			h->base = slots - route * sizeof(*h);
+			h->top = h->base;
 			h->batch = size_classes[sc].batch;
-			slots += MAG_BATCHES * h->batch * MAG_SLOT_SIZE;
-			h->limit = slots;
-			slots += MAG_GAP;
+			h->limit = h->base + mag_room(sc) * MAG_SLOT_SIZE;
+			slots += mag_room(sc) * MAG_SLOT_SIZE + MAG_GAP;
 		}
 	}
 	return hdrs;
-}
-
-static void slot_attach(struct mag_ref *ref, struct mag_hdr *hdrs, unsigned int nid)
-{
-	/* a section that meets the new headers with the old row finds node 0's */
-	WRITE_ONCE(ref->row, route_make(nid, 0) * sizeof(struct mag_hdr));
-	/* pairs with the address dependency of every section on the slot */
-	smp_store_release(&ref->hdrs, hdrs);
-}
-
-static void slot_detach(struct mag_ref *ref)
-{
-	WRITE_ONCE(ref->hdrs, nothing_hdrs);
 }
 
 static bool create_locked(unsigned int i)
@@ -289,16 +298,14 @@ static bool create_locked(unsigned int i)
 	struct locked_slot *ls = &locked_slots[i];
 
 	lock_acquire(&ls->lock);
-	if (!ls->ref.hdrs) {
-		struct mag_hdr *hdrs = mcache_new();
-
-		if (hdrs) {
-			slot_attach(&ls->ref, hdrs, i % topo.nr_nodes);
+	if (!ls->hdrs) {
+		/* pairs with the acquires of those that look without the lock */
+		smp_store_release(&ls->hdrs, mcache_new());
+		if (ls->hdrs)
 			mcentral_add_slot();
-		}
 	}
 	lock_release(&ls->lock);
-	return ls->ref.hdrs != NULL;
+	return ls->hdrs != NULL;
 }
 
 /*
@@ -321,7 +328,7 @@ static bool slot_create(unsigned int slot)
 		if (hdrs) {
 			slot_nid[slot] = nid;
 			WRITE_ONCE(slot_hdrs[slot], hdrs);
-			slot_attach(&mcache_refs[slot], hdrs, nid);
+			slot_attach(slot, hdrs, nid);
 			mcentral_add_slot();
 		}
 	}
@@ -332,8 +339,8 @@ static bool slot_create(unsigned int slot)
 static bool slot_exists(unsigned int slot)
 {
 	if (slot_is_locked(slot))
-		return locked_slots[slot - MAX_CIDS].ref.hdrs != NULL;
-	return READ_ONCE(mcache_refs[slot].hdrs) != nothing_hdrs;
+		return locked_slots[slot - MAX_CIDS].hdrs != NULL;
+	return READ_ONCE(mcache_hdrs[slot]) != nothing_hdrs;
 }
 
 /*
@@ -344,7 +351,7 @@ static struct locked_slot *locked_get(void)
 {
 	struct locked_slot *ls = &locked_slots[thread_locked_slot];
 
-	if (!ls->ref.hdrs)
+	if (!ls->hdrs)
 		return NULL;
 	lock_acquire(&ls->lock);
 	return ls;
@@ -360,7 +367,7 @@ static bool any_pop(size_t sc, struct mag_slot *out)
 	ls = locked_get();
 	if (!ls)
 		return false;
-	ok = mag_pop(ls->ref.hdrs, sc + ls->ref.row / sizeof(struct mag_hdr), out);
+	ok = mag_pop(ls->hdrs, route_make(thread_locked_slot % topo.nr_nodes, sc), out);
 	lock_release(&ls->lock);
 	return ok;
 }
@@ -375,7 +382,7 @@ static bool any_push(size_t route, struct mag_slot slot)
 	ls = locked_get();
 	if (!ls)
 		return false;
-	ok = mag_push(ls->ref.hdrs, route, slot);
+	ok = mag_push(ls->hdrs, route, slot);
 	lock_release(&ls->lock);
 	return ok;
 }
@@ -386,12 +393,12 @@ static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 	void *rs = mcache_rs;
 
 	if (rs)
-		return rseq_mag_pop_n(rs, &mcache_id_off, mcache_refs,
+		return rseq_mag_pop_n(rs, &mcache_id_off, mcache_hdrs,
 				      route << MAG_HDR_SHIFT, dst, n);
 	ls = locked_get();
 	if (!ls)
 		return 0;
-	n = mag_pop_n(ls->ref.hdrs, route, dst, n);
+	n = mag_pop_n(ls->hdrs, route, dst, n);
 	lock_release(&ls->lock);
 	return n;
 }
@@ -402,12 +409,12 @@ static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
 	void *rs = mcache_rs;
 
 	if (rs)
-		return n ? rseq_mag_push_n(rs, &mcache_id_off, mcache_refs,
+		return n ? rseq_mag_push_n(rs, &mcache_id_off, mcache_hdrs,
 					   route << MAG_HDR_SHIFT, src, n) : 0;
 	ls = locked_get();
 	if (!ls)
 		return 0;
-	n = mag_push_n(ls->ref.hdrs, route, src, n);
+	n = mag_push_n(ls->hdrs, route, src, n);
 	lock_release(&ls->lock);
 	return n;
 }
@@ -497,7 +504,7 @@ static bool drain_rseq_slots(bool idle_only)
 		if (!drain_wanted(i, idle_only, &all_done))
 			continue;
 		bitmap_set(chosen, i);
-		slot_detach(&mcache_refs[i]);
+		slot_detach(i);
 		any = true;
 	}
 	/* From here on no section is inside the magazines (invariant 1). */
@@ -508,7 +515,7 @@ static bool drain_rseq_slots(bool idle_only)
 	for (unsigned int i = 0; i < nr_ids && any; i++) {
 		if (!bitmap_test(chosen, i))
 			continue;
-		slot_attach(&mcache_refs[i], slot_hdrs[i], slot_nid[i]);
+		slot_attach(i, slot_hdrs[i], slot_nid[i]);
 		slot_look[i] = hdrs_look(slot_hdrs[i]);
 	}
 	lock_release(&create_lock);
@@ -522,12 +529,12 @@ static bool drain_locked_slots(bool idle_only)
 	for (unsigned int i = 0; i < NR_LOCKED; i++) {
 		struct locked_slot *ls = &locked_slots[i];
 
-		if (!READ_ONCE(ls->ref.hdrs))
+		if (!smp_load_acquire(&ls->hdrs))
 			continue;
 		lock_acquire(&ls->lock);
-		if (!idle_only || look_again(MAX_CIDS + i, ls->ref.hdrs)) {
-			drain_hdrs(ls->ref.hdrs);
-			slot_look[MAX_CIDS + i] = hdrs_look(ls->ref.hdrs);
+		if (!idle_only || look_again(MAX_CIDS + i, ls->hdrs)) {
+			drain_hdrs(ls->hdrs);
+			slot_look[MAX_CIDS + i] = hdrs_look(ls->hdrs);
 		} else {
 			all_done = false;
 		}
@@ -648,20 +655,12 @@ bool mcache_drain_idle(void)
 	return drain_locked_slots(true) && rseq_done;
 }
 
-bool mcache_in_drain(void)
-{
-	for (unsigned int i = 0; i < NR_LOCKED; i++)
-		if (lock_is_held(&locked_slots[i].lock))
-			return true;
-	return lock_is_held(&create_lock);
-}
-
 bool mcache_in_vfork(void)
 {
 	return thread_mode == THREAD_RSEQ && !mcache_rs;
 }
 
-static size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
+static __no_tsan size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
 {
 	size_t n = 0;
 
@@ -681,8 +680,8 @@ size_t mcache_nr_cached(unsigned int sc)
 		if (READ_ONCE(slot_hdrs[i]))
 			n += hdrs_count(slot_hdrs[i], sc);
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
-		if (READ_ONCE(locked_slots[i].ref.hdrs))
-			n += hdrs_count(locked_slots[i].ref.hdrs, sc);
+		if (smp_load_acquire(&locked_slots[i].hdrs))
+			n += hdrs_count(locked_slots[i].hdrs, sc);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
 		n += atomic_load_relaxed(&mcentrals[nid][sc].depot.objects);
 	return n;

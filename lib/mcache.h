@@ -18,7 +18,9 @@
 extern __tls void *mcache_rs __hidden;
 
 extern size_t mcache_id_off __hidden;		/* (c) field of the area: the slot id */
-extern struct mag_ref mcache_refs[MAX_CIDS] __hidden;	/* (a) by slot id */
+/* By slot id: the headers of all nodes, and those of the id's own node. */
+extern struct mag_hdr *mcache_hdrs[MAX_CIDS] __hidden;	/* (a) */
+extern struct mag_hdr *mcache_rows[MAX_CIDS] __hidden;	/* (a) */
 
 /* 0 or -ENOMEM. */
 int mcache_init(void);
@@ -33,7 +35,7 @@ static __always_inline bool mcache_pop_off(size_t off, struct mag_slot *out)
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_pop(rs, &mcache_id_off, mcache_refs, off, out);
+	return rseq_mag_pop(rs, &mcache_id_off, mcache_rows, off, out);
 }
 
 /*
@@ -46,7 +48,7 @@ static __always_inline bool mcache_push_off(size_t off, struct mag_slot slot)
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_push(rs, &mcache_id_off, mcache_refs, off, slot);
+	return rseq_mag_push(rs, &mcache_id_off, mcache_hdrs, off, slot);
 }
 
 /* The same by class and by route. */
@@ -80,8 +82,6 @@ void mcache_drain_all(void);
  * every slot is idle and empty.
  */
 bool mcache_drain_idle(void);
-/* This thread is emptying caches, and holds the lock of what malloc may ask for. */
-bool mcache_in_drain(void);
 /* A vfork child runs on its parent's memory: no place to start a thread. */
 bool mcache_in_vfork(void);
 

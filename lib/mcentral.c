@@ -23,13 +23,14 @@
 #include <stdlib.h>
 
 #include "debug.h"
+#include "limit.h"
 #include "mcentral.h"
 #include "mheap.h"
 
 /* Bytes of objects a depot may hold, and bounds of the batches. */
-#define DEPOT_BYTES	(256UL << 10)
+#define DEPOT_BYTES	(64UL << 10)
 #define DEPOT_MIN	2
-#define DEPOT_MAX	16
+#define DEPOT_MAX	32
 
 /* Spans looked at for one that a slot had before. */
 #define PICK_TRIES	8
@@ -50,10 +51,11 @@ void mcentral_init(unsigned int nr_nodes)
 			struct mcentral *mc = &mcentrals[n][sc];
 			size_t max = DEPOT_BYTES / ((size_t)k->size * k->batch);
 
+			if (max < DEPOT_MIN && k->size <= DEPOT_BYTES)
+				max = DEPOT_MIN;
 			lock_init(&mc->lock, RANK_MCENTRAL);
 			span_set_init(&mc->partial);
-			depot_init(&mc->depot, max < DEPOT_MIN ? DEPOT_MIN :
-				   max > DEPOT_MAX ? DEPOT_MAX : max);
+			depot_init(&mc->depot, min_size(max, DEPOT_MAX));
 		}
 	}
 }
@@ -61,9 +63,12 @@ void mcentral_init(unsigned int nr_nodes)
 /* Kernel pages of @s that were given back come back with its next object. */
 static void forget_dropped(struct mcentral *mc, struct mspan *s)
 {
-	if (!s->dropped)
+	size_t bytes = popcount64(s->dropped) * vm_page_size;
+
+	if (!bytes)
 		return;
-	atomic_sub_relaxed(&mc->dropped, popcount64(s->dropped) * vm_page_size);
+	atomic_sub_relaxed(&mc->dropped, bytes);
+	limit_dropped(-bytes);
 	s->dropped = 0;
 }
 
@@ -164,6 +169,27 @@ static unsigned int mcentral_last(unsigned int nid, unsigned int sc,
 	return got;
 }
 
+bool mcentral_alloc_dense(unsigned int nid, unsigned int sc, struct mag_slot *slot)
+{
+	return mcentral_last(nid, sc, 0, slot, 1) == 1;
+}
+
+bool mcentral_is_sparse(const struct mspan *s)
+{
+	struct mcentral *mc = &mcentrals[s->nid][s->sc];
+	size_t nr_partial, nr_full, out;
+	bool sparse;
+
+	lock_acquire(&mc->lock);
+	nr_partial = mc->partial.nr_spans;
+	nr_full = mc->nr_spans - nr_partial;
+	out = mc->nr_out - nr_full * s->nelems;
+	sparse = nr_partial > 1 && !mspan_full(s) && s->nr_alloc * nr_partial <= out &&
+		 span_set_pick(&mc->partial) != s;
+	lock_release(&mc->lock);
+	return sparse;
+}
+
 unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slot,
 			    struct mag_slot *slots, unsigned int n)
 {
@@ -189,6 +215,7 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 		got = mcentral_take(mc, slot, slots, n);
 		if (!got) {
 			span_set_add(&mc->partial, s);
+			mc->nr_spans++;
 			got = take_span(mc, s, slot, slots, n);
 			s = NULL;
 		}
@@ -203,29 +230,57 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 }
 
 /*
- * One object back under the lock of its span; the span if that emptied it, for
- * the caller to return to the heap without the lock.
+ * Under the lock: the first of slots[] and those behind it that are of the same
+ * span, which is told by their states, go back to it, as many at once as share a
+ * word of bits; how many.
  */
-static struct mspan *mcentral_put(struct mcentral *mc, struct mspan *s,
-				  struct mag_slot slot)
+static unsigned int put_run(struct mcentral *mc, struct mspan *s,
+			    const struct mag_slot *slots, unsigned int n)
 {
-	bool was_full = mspan_full(s);
+	size_t idx = slots[0].state - s->object_state;
+	unsigned int i = 0;
 
-	if (unlikely(!mspan_free(s, slot.state - s->object_state)))
-		debug_bad_pointer("free", (uintptr_t)slot.obj);
-	mc->nr_out--;
-	if (was_full)
-		span_set_add(&mc->partial, s);
-	if (s->nr_alloc == 0) {
-		forget_dropped(mc, s);
-		span_set_del(&mc->partial, s);
-		return s;
+	while (i < n && idx < s->nelems) {
+		unsigned int word = idx / 64;
+		uint64_t mask = 0;
+
+		do {
+			uint64_t bit = 1ULL << (idx % 64);
+
+			if (unlikely((mask | ~s->bits[word]) & bit))
+				debug_bad_pointer("free", (uintptr_t)slots[i].obj);
+			mask |= bit;
+			if (++i == n)
+				break;
+			idx = slots[i].state - s->object_state;
+		} while (idx / 64 == word && idx < s->nelems);
+		mspan_free(s, word, mask);
 	}
-	if (!was_full)
-		span_set_update(&mc->partial, s);
-	return NULL;
+	mc->nr_out -= i;
+	return i;
 }
 
+/* Where @s belongs now; true when it is empty, and the caller's to return. */
+static bool span_settle(struct mcentral *mc, struct mspan *s, bool was_full)
+{
+	if (s->nr_alloc == 0) {
+		mc->nr_spans--;
+		forget_dropped(mc, s);
+		if (!was_full)
+			span_set_del(&mc->partial, s);
+		return true;
+	}
+	if (was_full)
+		span_set_add(&mc->partial, s);
+	else
+		span_set_update(&mc->partial, s);
+	return false;
+}
+
+/*
+ * Objects that were allocated or freed one after the other are often of one span:
+ * its place in the set is looked at once a run.
+ */
 void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n)
 {
@@ -235,12 +290,12 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 
 	atomic_add_relaxed(&mc->nr_flushes, 1);
 	lock_acquire(&mc->lock);
-	for (unsigned int i = 0; i < n; i++) {
-		uintptr_t addr = (uintptr_t)slots[i].obj;
-		uint64_t w = arena_page_word(arena_lookup(addr), addr);
-		struct mspan *s = mcentral_put(mc, page_word_span(w), slots[i]);
+	for (unsigned int i = 0; i < n;) {
+		struct mspan *s = page_entry_span(arena_entry((uintptr_t)slots[i].obj));
+		bool was_full = mspan_full(s);
 
-		if (s)
+		i += put_run(mc, s, slots + i, n - i);
+		if (span_settle(mc, s, was_full))
 			empty[nr_empty++] = s;
 	}
 	lock_release(&mc->lock);
@@ -289,12 +344,23 @@ bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 			list_add_tail(&s->link, head);
 			got = scavenge_span(s);
 			atomic_add_relaxed(&mc->dropped, got);
+			limit_dropped(got);
 			*bytes += got;
 			left--;
 		}
 	}
 	lock_release(&mc->lock);
 	return left == 0;
+}
+
+void mcentral_disown(struct mspan *s)
+{
+	struct mcentral *mc = &mcentrals[s->nid][s->sc];
+
+	lock_acquire(&mc->lock);
+	mc->nr_out--;
+	mc->nr_spans--;
+	lock_release(&mc->lock);
 }
 
 void mcentral_drain(unsigned int nid, unsigned int sc)

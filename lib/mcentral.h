@@ -20,6 +20,7 @@ struct mcentral {
 	uint64_t nr_refills;		/* (a) times */
 	uint64_t nr_flushes;		/* (a) batches that came back */
 	int64_t nr_out;			/* (l) objects out of the spans: live or cached */
+	size_t nr_spans;		/* (l) spans of the class, full ones too */
 	size_t dropped;			/* (a) bytes given back inside the spans; under the lock */
 } __aligned(DESTRUCTIVE_BYTES);
 
@@ -37,9 +38,19 @@ void mcentral_add_slot(void);
  */
 unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slot,
 			    struct mag_slot *slots, unsigned int n);
+/* One object of the fullest span that has room; false when none has. */
+bool mcentral_alloc_dense(unsigned int nid, unsigned int sc, struct mag_slot *slot);
+/*
+ * Is the span of @s used less than the mean of its class's partly used spans, and
+ * not the one that mcentral_alloc_dense() would take from?  A span that has gone
+ * meanwhile gets an answer of no meaning.
+ */
+bool mcentral_is_sparse(const struct mspan *s);
 /* Take @n objects of one route back into their spans.  Holds no lock. */
 void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n);
+/* The only object of @s, which is out, leaves its class for good. */
+void mcentral_disown(struct mspan *s);
 /*
  * Give whole free kernel pages inside partly used spans back to the kernel, in
  * spans not visited in @round yet, at most @nr_spans of them.  *bytes: what went

@@ -16,12 +16,15 @@
  *
  * Invariants:
  *  1. Pages of a span in use are marked in use in page_alloc, and entered in the
- *     page words before the span is returned to the caller.
- *  2. Page words of free pages are 0.
+ *     page entries before the span is returned to the caller.
+ *  2. Page entries of free pages are 0.
  *  3. [grow_base, grow_end) is reserved address space inside this node's arenas,
  *     right behind what page_alloc was last given; a part of it may be prepared
  *     already, when page_alloc could not take it for want of metadata.
  *  4. Descriptors are recycled, never unmapped.
+ *  5. ready is what the limit's account has of this heap: all grown pages but those
+ *     given back or on their way.  Whoever may have changed that unlocks by
+ *     mheap_unlock().
  *
  * Locks: heap_cache.lock is only tried by allocations (fork, flush and statistics
  * wait for it), and mheap.lock is taken inside it.  Callers hold neither.
@@ -30,6 +33,7 @@
 #include <string.h>
 
 #include "conf.h"
+#include "limit.h"
 #include "mheap.h"
 #include "numa.h"
 
@@ -39,14 +43,17 @@
 /* What one call gives back to the kernel between two looks at the lock. */
 #define RELEASE_MAX	(1024UL << 10)
 
+/* Other threads may take what was made room for. */
+#define LIMIT_TRIES	4
+
 /* Free memory below which nobody is told, bytes. */
 #define NOTIFY_FREE	(4UL << 20)
 
-static_assert(MAX_SPAN_PAGES <= (PAGE_WORD_IDX_MASK >> PAGE_WORD_IDX_SHIFT) + 1,
-	      "every page of a small span has its number in the page word");
+static_assert(MAX_SPAN_PAGES <= PLACE_SPAN_PAGES,
+	      "an offset in a small span fits in a page entry");
 
 struct mheap mheaps[MAX_NODES];
-void (*mheap_notify)(void);
+void (*mheap_notify)(bool now);
 
 static void *mheap_meta(void *arg, size_t size)
 {
@@ -73,6 +80,30 @@ int mheap_init(unsigned int nr_nodes)
 			lock_init(&h->cache[i].lock, RANK_PAGE_CACHE);
 	}
 	return 0;
+}
+
+/* Bring the limit's account up to date; what was charged is in it by now. */
+static void mheap_settle(struct mheap *h)
+{
+	size_t ready = (h->pages.nr_pages - h->pages.nr_scav - h->nr_going)
+		       << HA_PAGE_SHIFT;
+
+	lock_assert_held(&h->lock);
+	limit_settle(ready - h->ready, h->charged);
+	h->ready = ready;
+	h->charged = 0;
+}
+
+static void mheap_unlock(struct mheap *h)
+{
+	mheap_settle(h);
+	lock_release(&h->lock);
+}
+
+/* May @nr pages be taken?  As if none of them were ready, for the worst. */
+static bool mheap_charge(struct mheap *h, size_t nr)
+{
+	return limit_charge(nr << HA_PAGE_SHIFT, &h->charged);
 }
 
 static void mheap_advise(uintptr_t base, size_t size)
@@ -128,16 +159,35 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 	return mheap_take(h, need);
 }
 
+static size_t pages_out(const struct mheap *h)
+{
+	return h->pages.nr_pages - h->pages.nr_free - h->nr_going;
+}
+
+static void mheap_note_peak(struct mheap *h)
+{
+	h->peak = max_size(h->peak, pages_out(h));
+}
+
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 				   size_t *nr_scav)
 {
 	uintptr_t base;
 
 	lock_assert_held(&h->lock);
+	if (!mheap_charge(h, nr))
+		return 0;
 	base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
-	if (base || mheap_grow(h, nr + align - 1))
-		return base;
-	return page_alloc_alloc(&h->pages, nr, align, nr_scav);
+	if (!base && !mheap_grow(h, nr + align - 1))
+		base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
+	mheap_note_peak(h);
+	return base;
+}
+
+/* Medium and large spans have descriptors alike: realloc turns one into the other. */
+static unsigned int span_kind(unsigned int sc)
+{
+	return sc < FIRST_MEDIUM_CLASS ? sc : 0;
 }
 
 /*
@@ -146,14 +196,15 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
  */
 static struct mspan *mheap_try_get(struct mheap *h, unsigned int sc)
 {
-	struct mspan *s = fixalloc_alloc(&h->spans[sc]);
+	struct fixalloc *f = &h->spans[span_kind(sc)];
+	struct mspan *s = fixalloc_alloc(f);
 	struct mspan **states;
 
 	if (!s || s->object_state)
 		return s;
-	states = meta_alloc_states(mspan_state_bytes(class_nelems(sc)));
+	states = meta_alloc_states(mspan_state_bytes(sc));
 	if (!states) {
-		fixalloc_free(&h->spans[sc], s);
+		fixalloc_free(f, s);
 		return NULL;
 	}
 	states[-1] = s;
@@ -185,7 +236,7 @@ static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 
 static void mheap_span_put(struct mheap *h, struct mspan *s)
 {
-	fixalloc_free(&h->spans[s->sc], s);
+	fixalloc_free(&h->spans[span_kind(s->sc)], s);
 }
 
 /*
@@ -196,19 +247,23 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 			    unsigned int sc, uintptr_t *base, struct mspan **sp)
 {
 	size_t nr = size_classes[sc].pages, nr_scav;
-	struct mspan *s = c->spans[sc];
+	struct mspan **stash = &c->spans[span_kind(sc)], *s = *stash;
 
 	*base = page_cache_alloc(&c->pages, nr, &nr_scav);
 	if (*base && s) {
-		c->spans[sc] = *(struct mspan **)s;
+		*stash = *(struct mspan **)s;
 		*sp = s;
 		return 0;
 	}
 	lock_acquire(&h->lock);
 	if (!*base) {
 		page_cache_flush(&c->pages, &h->pages);
-		if (page_alloc_to_cache(&h->pages, &c->pages))
+		if (mheap_charge(h, PAGE_CACHE_PAGES) &&
+		    page_alloc_to_cache(&h->pages, &c->pages)) {
+			mheap_note_peak(h);
 			*base = page_cache_alloc(&c->pages, nr, &nr_scav);
+		}
+		mheap_settle(h);
 		if (!*base)
 			*base = mheap_alloc_pages(h, nr, 1, &nr_scav);
 	}
@@ -217,15 +272,15 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 
 		if (!new)
 			break;
-		*(struct mspan **)new = c->spans[sc];
-		c->spans[sc] = new;
+		*(struct mspan **)new = *stash;
+		*stash = new;
 	}
-	s = c->spans[sc];
+	s = *stash;
 	if (s && *base)
-		c->spans[sc] = *(struct mspan **)s;
+		*stash = *(struct mspan **)s;
 	else if (*base)
 		page_alloc_free(&h->pages, *base, nr, false);
-	lock_release(&h->lock);
+	mheap_unlock(h);
 	*sp = s;
 	return s && *base ? 0 : -ENOMEM;
 }
@@ -238,8 +293,8 @@ static int mheap_alloc_direct(struct mheap *h, size_t nr, size_t align,
 	*sp = mheap_span_get(h, sc);
 	*base = *sp ? mheap_alloc_pages(h, nr, align, nr_scav) : 0;
 	if (*sp && !*base)
-		fixalloc_free(&h->spans[sc], *sp);
-	lock_release(&h->lock);
+		fixalloc_free(&h->spans[span_kind(sc)], *sp);
+	mheap_unlock(h);
 	return *base ? 0 : -ENOMEM;
 }
 
@@ -268,7 +323,7 @@ static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
 	return s;
 }
 
-struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot)
+static struct mspan *mheap_any_span(unsigned int nid, unsigned int sc, unsigned int slot)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
@@ -280,8 +335,20 @@ struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int s
 	return NULL;
 }
 
-struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
-				size_t align_pages, bool *zeroed)
+struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot)
+{
+	size_t bytes = (size_t)size_classes[sc].pages << HA_PAGE_SHIFT;
+	struct mspan *s;
+
+	limit_check(bytes);
+	s = mheap_any_span(nid, sc, slot);
+	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
+		s = mheap_any_span(nid, sc, slot);
+	return s;
+}
+
+static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
+				     size_t align_pages, bool *zeroed)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
@@ -299,6 +366,7 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 		heap_arena_set_span(base, nr_pages, s->object_state, h->nid, 0);
 		atomic_add_relaxed(&h->nr_spans, 1);
 		atomic_add_relaxed(&h->nr_large, 1);
+		atomic_add_relaxed(&h->nr_large_now, 1);
 		atomic_add_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
 		*zeroed = nr_scav == nr_pages;
 		return s;
@@ -306,15 +374,30 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 	return NULL;
 }
 
+struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
+				size_t align_pages, bool *zeroed)
+{
+	size_t bytes = nr_pages << HA_PAGE_SHIFT;
+	struct mspan *s;
+
+	limit_check(bytes);
+	s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
+	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
+		s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
+	return s;
+}
+
 void mheap_free_span(struct mspan *s)
 {
 	struct mheap *h = &mheaps[s->nid];
 	uintptr_t base = s->start;
-	size_t nr_pages = s->nr_pages, resident;
+	size_t nr_pages = s->nr_pages, resident, notice;
 
 	heap_arena_clear_span(base, nr_pages, s->sc);
-	if (!s->sc)
+	if (!s->sc) {
+		atomic_sub_relaxed(&h->nr_large_now, 1);
 		atomic_sub_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
+	}
 	atomic_sub_relaxed(&h->nr_spans, 1);
 	/* late readers: dead before anything of it changes */
 	smp_store_release(&s->state, MSPAN_DEAD);
@@ -323,11 +406,33 @@ void mheap_free_span(struct mspan *s)
 	page_alloc_free(&h->pages, base, nr_pages, false);
 	resident = h->pages.nr_free - h->pages.nr_scav;
 	lock_release(&h->lock);
-	if (resident > NOTIFY_FREE >> HA_PAGE_SHIFT && mheap_notify)
-		mheap_notify();
+	if (resident <= NOTIFY_FREE >> HA_PAGE_SHIFT || !mheap_notify)
+		return;
+	notice = atomic_load_relaxed(&h->notice);
+	mheap_notify(notice && resident > notice &&
+		     try_cmpxchg_acquire(&h->notice, notice, 0));
 }
 
-bool mheap_resize_large(struct mspan *s, size_t nr_pages)
+void mheap_set_notice(unsigned int nid, size_t pages)
+{
+	atomic_store_relaxed(&mheaps[nid].notice, pages);
+}
+
+void mheap_make_large(struct mspan *s)
+{
+	struct mheap *h = &mheaps[s->nid];
+
+	/* look-ups go on finding its object meanwhile, as the one or the other */
+	heap_arena_make_large(s->start, s->sc);
+	s->size = 0;
+	smp_store_release(&s->sc, 0);
+	smp_store_release(&s->state, MSPAN_LARGE);
+	atomic_add_relaxed(&h->nr_large, 1);
+	atomic_add_relaxed(&h->nr_large_now, 1);
+	atomic_add_relaxed(&h->large_bytes, s->nr_pages << HA_PAGE_SHIFT);
+}
+
+static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
 {
 	struct mheap *h = &mheaps[s->nid];
 	size_t old = s->nr_pages, nr_scav;
@@ -338,17 +443,32 @@ bool mheap_resize_large(struct mspan *s, size_t nr_pages)
 		page_alloc_free(&h->pages, s->start + (nr_pages << HA_PAGE_SHIFT),
 				old - nr_pages, false);
 	} else if (nr_pages > old) {
-		ok = page_alloc_alloc_at(&h->pages,
+		ok = mheap_charge(h, nr_pages - old) &&
+		     page_alloc_alloc_at(&h->pages,
 					 s->start + (old << HA_PAGE_SHIFT),
 					 nr_pages - old, &nr_scav);
 	}
 	if (ok)
 		WRITE_ONCE(s->nr_pages, nr_pages);
-	lock_release(&h->lock);
-	if (ok)
+	mheap_note_peak(h);
+	mheap_unlock(h);
+	if (ok && !s->sc)
 		atomic_add_relaxed(&h->large_bytes,
 				   (nr_pages - old) << HA_PAGE_SHIFT);
 	return ok;
+}
+
+bool mheap_resize_span(struct mspan *s, size_t nr_pages)
+{
+	size_t more = nr_pages > s->nr_pages ? nr_pages - s->nr_pages : 0;
+
+	more <<= HA_PAGE_SHIFT;
+	if (more)
+		limit_check(more);
+	if (mheap_try_resize(s, nr_pages))
+		return true;
+	/* its neighbour may be free, and the limit alone in the way */
+	return !limit_fits(more) && limit_retry(more) && mheap_try_resize(s, nr_pages);
 }
 
 void mheap_flush_caches(unsigned int nid)
@@ -361,7 +481,7 @@ void mheap_flush_caches(unsigned int nid)
 		lock_acquire(&c->lock);
 		lock_acquire(&h->lock);
 		page_cache_flush(&c->pages, &h->pages);
-		lock_release(&h->lock);
+		mheap_unlock(h);
 		lock_release(&c->lock);
 	}
 }
@@ -379,18 +499,40 @@ size_t mheap_release(unsigned int nid, size_t max)
 		lock_acquire(&h->lock);
 		base = page_alloc_take_unscav(&h->pages, limit, min_pages,
 					      RELEASE_MAX >> HA_PAGE_SHIFT, &nr);
-		lock_release(&h->lock);
+		h->nr_going += base ? nr : 0;
+		mheap_unlock(h);
 		if (!base)
 			break;
 		scav = vm_return((void *)base, nr << HA_PAGE_SHIFT) == 0;
 		lock_acquire(&h->lock);
+		h->nr_going -= nr;
 		page_alloc_free(&h->pages, base, nr, scav);
-		lock_release(&h->lock);
+		mheap_unlock(h);
 		if (scav)
 			done += nr << HA_PAGE_SHIFT;
 		limit = base;
 	}
 	return done;
+}
+
+size_t mheap_take_peak(unsigned int nid)
+{
+	struct mheap *h = &mheaps[nid];
+	size_t peak;
+
+	lock_acquire(&h->lock);
+	peak = h->peak;
+	h->peak = pages_out(h);
+	lock_release(&h->lock);
+	return peak;
+}
+
+size_t mheap_resident_free(unsigned int nid)
+{
+	struct page_alloc *pa = &mheaps[nid].pages;
+	size_t nr_free = READ_ONCE(pa->nr_free), nr_scav = READ_ONCE(pa->nr_scav);
+
+	return nr_free > nr_scav ? (nr_free - nr_scav) << HA_PAGE_SHIFT : 0;
 }
 
 void mheap_stat(unsigned int nid, struct mheap_stat *st)
@@ -414,6 +556,7 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 	}
 	st->spans = atomic_load_relaxed(&h->nr_spans);
 	st->large_bytes = atomic_load_relaxed(&h->large_bytes);
+	st->large = atomic_load_relaxed(&h->nr_large_now);
 	st->nr_large = atomic_load_relaxed(&h->nr_large);
 	st->nr_spans_total = atomic_load_relaxed(&h->nr_spans_total);
 }
@@ -439,10 +582,16 @@ void mheap_fork_prepare(unsigned int nr_nodes, bool nested)
 		lock_fork_prepare(&mheaps[n].lock, nested);
 }
 
-void mheap_fork_done(unsigned int nr_nodes)
+void mheap_fork_done(unsigned int nr_nodes, bool child)
 {
-	for (unsigned int n = nr_nodes; n-- > 0;)
+	for (unsigned int n = nr_nodes; n-- > 0;) {
+		/* a thread of the parent had them: here they are in use for good */
+		if (child && lock_is_held(&mheaps[n].lock)) {
+			mheaps[n].nr_going = 0;
+			mheap_settle(&mheaps[n]);
+		}
 		lock_fork_done(&mheaps[n].lock);
+	}
 	for (unsigned int n = nr_nodes; n-- > 0;)
 		for (unsigned int i = NR_HEAP_CACHES; i-- > 0;)
 			lock_fork_done(&mheaps[n].cache[i].lock);

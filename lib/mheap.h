@@ -31,9 +31,15 @@ struct mheap {
 	uintptr_t grow_end;				/*     in pages yet: [base, end), of */
 	uintptr_t ready_end;				/*     which [base, ready) is prepared */
 	size_t nr_donated;				/* (l) pages that became metadata */
-	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by class */
+	size_t peak;					/* (l) pages in use, since last asked */
+	size_t notice;					/* (a) free pages to tell of at once; 0: none */
+	size_t nr_going;				/* (l) pages taken out to be returned */
+	size_t ready;					/* (l) bytes in the limit's account */
+	size_t charged;					/* (l) set aside there, until unlock */
+	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by kind */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
+	size_t nr_large_now;				/* (a) large spans in use */
 	size_t nr_large;				/* (a) allocations so far */
 	size_t nr_spans_total;				/* (a) small spans ever made */
 	struct heap_cache cache[NR_HEAP_CACHES];
@@ -43,9 +49,12 @@ extern struct mheap mheaps[MAX_NODES];
 
 /*
  * Called without a lock when there is enough free memory in the heap that giving
- * some back is worth a thread; set once, before the first free.
+ * some back is worth a thread; @now: more than mheap_set_notice() said.  Set once,
+ * before the first free.
  */
-extern void (*mheap_notify)(void);
+extern void (*mheap_notify)(bool now);
+/* Tell of it at once, and once, when this many pages are free and resident. */
+void mheap_set_notice(unsigned int nid, size_t pages);
 
 /* 0 or -ENOMEM; @nr_nodes heaps, before any other call. */
 int mheap_init(unsigned int nr_nodes);
@@ -64,14 +73,18 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 				size_t align_pages, bool *zeroed);
 /* Either kind; the caller owns it wholly.  Holds no lock. */
 void mheap_free_span(struct mspan *s);
-/* Change a large span's length in place; false when its neighbour is taken. */
-bool mheap_resize_large(struct mspan *s, size_t nr_pages);
+/* Change the length of a span of one object; false when its neighbour is taken. */
+bool mheap_resize_span(struct mspan *s, size_t nr_pages);
+/* A medium span, of one object that is out, becomes a large one as it is. */
+void mheap_make_large(struct mspan *s);
 
 /*
  * Return every free page to the kernel, at most @max bytes; the number of bytes
  * that went back.
  */
 size_t mheap_release(unsigned int nid, size_t max);
+/* Bytes of free pages that are resident; without a lock, a moment's view. */
+size_t mheap_resident_free(unsigned int nid);
 /* Empty the page caches into the heap. */
 void mheap_flush_caches(unsigned int nid);
 
@@ -82,15 +95,18 @@ struct mheap_stat {
 	size_t donated;			/* of those in use, metadata */
 	size_t spans;
 	size_t large_bytes;
+	size_t large;			/* large spans in use */
 	size_t nr_large;
 	size_t nr_spans_total;
 };
 
+/* Most pages in use (or in windows) at a time since the last call. */
+size_t mheap_take_peak(unsigned int nid);
 void mheap_stat(unsigned int nid, struct mheap_stat *st);
 
 /* Locks of all nodes, in order. */
 bool mheap_fork_held(unsigned int nr_nodes);
 void mheap_fork_prepare(unsigned int nr_nodes, bool nested);
-void mheap_fork_done(unsigned int nr_nodes);
+void mheap_fork_done(unsigned int nr_nodes, bool child);
 
 #endif /* _LIB_MHEAP_H */

@@ -26,7 +26,8 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 	s->set_idx = 0;
 	s->hint = 0;
 	s->user_size = 0;
-	s->seq++;
+	/* pairs with the acquires in lib/lookup.c */
+	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);
 	list_init(&s->link);
 	memset(s->object_state, OBJECT_FREE, nelems + 1);
 	memset(s->bits, 0, bitmap_words(nelems) * sizeof(s->bits[0]));
@@ -83,16 +84,12 @@ unsigned int mspan_alloc_line(struct mspan *s, struct mag_slot *slots,
 	return 0;
 }
 
-bool mspan_free(struct mspan *s, unsigned int idx)
+void mspan_free(struct mspan *s, unsigned int word, uint64_t mask)
 {
-
-	if (unlikely(!bitmap_test(s->bits, idx)))
-		return false;
-	bitmap_clear(s->bits, idx);
-	if (idx / 64 < s->hint)
-		s->hint = idx / 64;
-	s->nr_alloc--;
-	return true;
+	s->bits[word] &= ~mask;
+	s->nr_alloc -= popcount64(mask);
+	if (word < s->hint)
+		s->hint = word;
 }
 
 /* Is no object that touches [from, to) of the span out of it? */

@@ -34,6 +34,8 @@
 #include "page.h"
 #include "sizeclasses.h"
 
+struct ha_heap;
+
 enum mspan_state {
 	MSPAN_DEAD,		/* on a free list of descriptors */
 	MSPAN_SMALL,		/* objects of a size class */
@@ -59,6 +61,7 @@ struct mspan {
 	uint16_t seq;			/* (a) counts the lives of this descriptor */
 	union {
 		size_t user_size;	/* (a) large: bytes asked for */
+		struct ha_heap *heap;	/* (c) either kind, in a heap of the user's */
 		struct {		/* (l) small: */
 			uint32_t dropped;	/* kernel pages given back, see mspan_drop() */
 			uint16_t round;		/* of the scavenger's last visit */
@@ -76,18 +79,23 @@ static inline size_t mspan_bytes(unsigned int nelems)
 	return sizeof(struct mspan) + bitmap_words(nelems) * sizeof(uint64_t);
 }
 
-/* Whole lines; the few states of large objects share one, or a large heap would
- * spread them over more cache than it has. */
-static inline size_t mspan_state_bytes(unsigned int nelems)
-{
-	size_t need = sizeof(struct mspan *) + nelems + 1;
-
-	return need <= 16 ? 16 : need <= 32 ? 32 : align_up(need, 64);
-}
-
 static inline unsigned int class_nelems(unsigned int sc)
 {
 	return sc ? size_classes[sc].nelems : 1;
+}
+
+/*
+ * Whole lines.  The few states of larger small objects share one, or a heap of many
+ * would spread them over more cache than there is; a medium or large object can
+ * afford one, and two CPUs that work on two of them do not meet in it.
+ */
+static inline size_t mspan_state_bytes(unsigned int sc)
+{
+	size_t need = sizeof(struct mspan *) + class_nelems(sc) + 1;
+
+	if (!sc || sc >= FIRST_MEDIUM_CLASS)
+		return 64;
+	return need <= 16 ? 16 : need <= 32 ? 32 : align_up(need, 64);
 }
 
 static inline size_t mspan_size(const struct mspan *s)
@@ -129,8 +137,8 @@ unsigned int mspan_alloc(struct mspan *s, struct mag_slot *slots, unsigned int n
  */
 unsigned int mspan_alloc_line(struct mspan *s, struct mag_slot *slots,
 			      unsigned int n);
-/* Give one back; false when its bit was clear already (a double free). */
-bool mspan_free(struct mspan *s, unsigned int idx);
+/* Give those of @mask in @word of the bits back: all of them are out. */
+void mspan_free(struct mspan *s, unsigned int word, uint64_t mask);
 
 /*
  * The next run of whole kernel pages (1 << @page_shift bytes) of a small span that

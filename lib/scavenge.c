@@ -2,16 +2,17 @@
 /*
  * Giving memory back: the policy.
  *
- *	free pages        those above a goal, highest address first, while
- *	                  allocation goes lowest first
+ *	free pages        those above a goal, or above 95 % of the soft limit,
+ *	                  highest address first, while allocation goes lowest first
  *	idle caches       magazines of slots, and depots of classes, that have
  *	                  rested for a while go back to their spans
  *	partly used spans kernel pages inside that hold no object, of classes that
  *	                  have rested for a while
  *
  * The goal, a node: the memory in use, as a peak that decays (PEAK_SHIFT), plus a
- * sixteenth unless the whole process rests.  A load that swings faster than the peak decays keeps its pages; one that
- * has gone down for good gives them up within seconds.  After Go's heap goal
+ * sixteenth unless the whole process rests.  A load that swings faster than the peak
+ * decays keeps its pages; one that has gone down for good gives half of them up at
+ * once, and the rest within seconds.  After Go's heap goal
  * (src/runtime/mgcscavenge.go), with time in place of collections.
  *
  * Invariants:
@@ -25,6 +26,7 @@
  */
 #include <time.h>
 
+#include "limit.h"
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
@@ -35,6 +37,9 @@
 #define TICK_MS		100
 #define PEAK_SHIFT	4
 #define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
+/* A fall below half of the peak is followed at once: again after 1, 2, 4 ... 64 s. */
+#define HALVE_MS	1000
+#define HALVE_MAX_MS	64000
 /* Caches and classes are looked at this often. */
 #define REST_MS		1000
 /* Refills and flushes in that time of a process that rests. */
@@ -54,6 +59,9 @@ struct class_rest {
 
 static struct {
 	size_t peak[MAX_NODES];		/* pages */
+	bool halving[MAX_NODES];	/* on the way down to half of the peak */
+	uint64_t halve_at[MAX_NODES];	/* ms, not before */
+	uint64_t halve_wait[MAX_NODES];	/* ms, from the last one */
 	uint64_t tick_at, rest_at;	/* ms, when each was last done */
 	uint32_t last_round;		/* (a) never 0, which is a new span's */
 	bool slots_done;
@@ -89,20 +97,52 @@ static size_t pages_used(unsigned int nid, const struct mheap_stat *st)
 	return st->pages - st->free - (dropped >> HA_PAGE_SHIFT);
 }
 
+/*
+ * The end of a large job: what is used has fallen below half of the peak, and half
+ * of the peak is what the process may keep at once, not when the peak has decayed.
+ * A load that swings would pay for it with page faults at each turn: it is done
+ * once, and the next time after twice as long.
+ */
+static bool may_halve(unsigned int nid, size_t used, size_t resident, uint64_t now)
+{
+	size_t half = sc.peak[nid] / 2;
+
+	if (used >= half || resident <= half + (RELEASE_MIN >> HA_PAGE_SHIFT)) {
+		sc.halving[nid] = false;
+		return false;
+	}
+	if (!sc.halving[nid] && now >= sc.halve_at[nid]) {
+		/* a long time without a fall: a first one again */
+		if (now - sc.halve_at[nid] > 4 * sc.halve_wait[nid])
+			sc.halve_wait[nid] = 0;
+		sc.halve_wait[nid] = sc.halve_wait[nid] ?
+			min_size(2 * sc.halve_wait[nid], HALVE_MAX_MS) : HALVE_MS;
+		sc.halve_at[nid] = now + sc.halve_wait[nid];
+		sc.halving[nid] = true;
+	}
+	return sc.halving[nid];
+}
+
 /* Bytes of free resident memory above the node's goal. */
-static size_t above_goal(unsigned int nid, bool decay)
+static size_t above_goal(unsigned int nid, bool decay, uint64_t now)
 {
 	struct mheap_stat st;
-	size_t used, resident, goal;
+	size_t used, resident, goal, peak = mheap_take_peak(nid), out;
 
 	mheap_stat(nid, &st);
 	used = pages_used(nid, &st);
+	/* what was in use at the highest moment since the last look, dropped or not */
+	out = st.pages - st.free - used;
+	peak = max_size(peak > out ? peak - out : 0, used);
 	resident = used + st.free - st.returned;
-	if (sc.peak[nid] <= used)
-		sc.peak[nid] = used;
-	else if (decay)
+	if (decay && sc.peak[nid] > used)
 		sc.peak[nid] -= ((sc.peak[nid] - used) >> PEAK_SHIFT) + 1;
+	if (sc.peak[nid] < peak)
+		sc.peak[nid] = peak;
 	goal = sc.peak[nid] + (sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT);
+	if (may_halve(nid, used, resident, now))
+		goal = max_size(sc.peak[nid] / 2, used);
+	mheap_set_notice(nid, now >= sc.halve_at[nid] ? sc.peak[nid] / 2 : 0);
 	return resident > goal ? (resident - goal) << HA_PAGE_SHIFT : 0;
 }
 
@@ -153,12 +193,12 @@ static bool scavenge_spans(uint64_t end_ns)
 	return all_done;
 }
 
-static bool scavenge_pages(uint64_t end_ns, bool decay)
+static bool scavenge_pages(uint64_t end_ns, bool decay, uint64_t now)
 {
 	bool all_done = true;
 
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
-		size_t left = above_goal(n, decay);
+		size_t left = above_goal(n, decay, now);
 
 		while (left > RELEASE_MIN && cpu_ns() < end_ns) {
 			size_t done = mheap_release(n, min_size(left, RELEASE_STEP));
@@ -172,6 +212,20 @@ static bool scavenge_pages(uint64_t end_ns, bool decay)
 	return all_done;
 }
 
+/* Down to the limit, whatever was used a moment ago. */
+static void scavenge_to_limit(uint64_t end_ns)
+{
+	size_t left, done;
+
+	while ((left = limit_excess()) && cpu_ns() < end_ns) {
+		done = 0;
+		for (unsigned int n = 0; n < topo.nr_nodes; n++)
+			done += mheap_release(n, min_size(left, RELEASE_STEP));
+		if (!done)
+			break;
+	}
+}
+
 /* The peaks have come down to what is used: time alone changes nothing more. */
 static bool peaks_settled(void)
 {
@@ -183,6 +237,18 @@ static bool peaks_settled(void)
 			return false;
 	}
 	return true;
+}
+
+bool scavenge_due(uint64_t now_ms)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		size_t half = sc.peak[n] / 2;
+
+		if (half && mheap_resident_free(n) >> HA_PAGE_SHIFT > half &&
+		    (sc.halving[n] || now_ms >= sc.halve_at[n]))
+			return true;
+	}
+	return false;
 }
 
 bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
@@ -203,8 +269,21 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 		for (unsigned int n = 0; n < topo.nr_nodes && sc.resting; n++)
 			mheap_flush_caches(n);
 	}
-	done = scavenge_pages(end_ns, decay);
+	scavenge_to_limit(end_ns);
+	done = scavenge_pages(end_ns, decay, now_ms);
 	return scavenge_spans(end_ns) && done && sc.slots_done && peaks_settled();
+}
+
+void scavenge_pressed(void)
+{
+	sc.slots_done = mcache_drain_idle();
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
+			mcentral_drain(n, c);
+		mheap_flush_caches(n);
+		mheap_release(n, SIZE_MAX);
+		sc.peak[n] = 0;
+	}
 }
 
 size_t scavenge_all(void)

@@ -13,7 +13,11 @@
  * @now_ms any steady clock.  True when nothing is left to do until the heap is
  * used again.  One caller at a time.
  */
+/* Is there more to return at once than at the usual pace? */
+bool scavenge_due(uint64_t now_ms);
 bool scavenge_step(uint64_t now_ms, uint64_t budget_ns);
+/* Others need memory: everything free and what rests in caches, now. */
+void scavenge_pressed(void);
 /* Everything at once, whatever it costs; bytes given back. */
 size_t scavenge_all(void);
 /* In the child of a fork: the heap's past is the parent's. */

@@ -5,7 +5,7 @@
  * Nothing is counted on the fast paths.  What is live follows from what left the
  * spans less what is cached; pages are counted by the page heaps.
  *
- *	mapped = in_use + free                  (pages, exact)
+ *	mapped = in_use + free + returned       (pages, exact)
  *	in_use = live + cached + room in spans  (objects in whole classes)
  *
  * The report (option report:PATH) is one line of JSON appended at exit, by
@@ -19,6 +19,7 @@
 
 #include <util/align.h>
 #include <util/line.h>
+#include "assist.h"
 #include "conf.h"
 #include "fixalloc.h"
 #include "malloc.h"
@@ -26,7 +27,9 @@
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
+#include "objcache.h"
 #include "stats.h"
+#include "uheap.h"
 
 size_t stats_cached(void)
 {
@@ -37,18 +40,32 @@ size_t stats_cached(void)
 	return bytes;
 }
 
-static void stats_node(unsigned int nid, struct ha_stats *st)
+/* Bytes given back inside spans in use. */
+static size_t stats_dropped(unsigned int nid)
+{
+	size_t bytes = 0;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		bytes += atomic_load_relaxed(&mcentrals[nid][sc].dropped);
+	return bytes;
+}
+
+static __no_tsan void stats_node(unsigned int nid, struct ha_stats *st)
 {
 	struct mheap_stat hs;
+	size_t in_use, dropped;
 
 	mheap_stat(nid, &hs);
-	st->mapped += hs.pages << HA_PAGE_SHIFT;
-	st->free += hs.free << HA_PAGE_SHIFT;
-	st->returned += hs.returned << HA_PAGE_SHIFT;
 	/* pages that became metadata are counted there */
-	st->mapped -= hs.donated << HA_PAGE_SHIFT;
-	st->in_use += (hs.pages - hs.free - hs.donated) << HA_PAGE_SHIFT;
+	in_use = (hs.pages - hs.free - hs.donated) << HA_PAGE_SHIFT;
+	dropped = min_size(stats_dropped(nid), in_use);
+	st->mapped += (hs.pages - hs.donated) << HA_PAGE_SHIFT;
+	st->in_use += in_use - dropped;
+	st->free += (hs.free - hs.returned) << HA_PAGE_SHIFT;
+	st->returned += (hs.returned << HA_PAGE_SHIFT) + dropped;
 	st->live += hs.large_bytes;
+	st->large += hs.large_bytes;
+	st->nr_large_live += hs.large;
 	st->nr_spans += hs.spans;
 	st->nr_large += hs.nr_large;
 	st->nr_spans_total += hs.nr_spans_total;
@@ -68,12 +85,17 @@ void stats_collect(struct ha_stats *st)
 	st->size = sizeof(*st);
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		stats_node(n, st);
-	st->cached = stats_cached();
+	st->cached = stats_cached() + objcache_kept_bytes();
 	st->live -= min_size(st->cached, st->live);
+	st->live += uheap_small_bytes();
 	st->metadata = meta_bytes();
 	st->reserved = atomic_load_relaxed(&vm_stat.reserved[VM_HEAP]);
 	st->nr_nodes = topo.nr_nodes;
 	st->rseq = mcache_uses_rseq();
+	ha_limit_get(&st->soft_limit, &st->hard_limit);
+	st->nr_assists = atomic_load_relaxed(&assist_stat.nr);
+	st->assist_bytes = atomic_load_relaxed(&assist_stat.bytes);
+	st->nr_limited = atomic_load_relaxed(&assist_stat.nr_hard);
 }
 
 __export int ha_stats_get(struct ha_stats *out)
@@ -91,6 +113,95 @@ __export int ha_stats_get(struct ha_stats *out)
 	st.size = min_size(size, sizeof(st));
 	memcpy(out, &st, st.size);
 	return 0;
+}
+
+static __no_tsan void class_collect(unsigned int sc, struct ha_class_stats *st)
+{
+	const struct size_class *k = &size_classes[sc];
+	size_t out = 0;
+
+	*st = (struct ha_class_stats){
+		.object_size = k->size,
+		.span_size = (size_t)k->pages << HA_PAGE_SHIFT,
+		.nr_cached = mcache_nr_cached(sc),
+	};
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		struct mcentral *mc = &mcentrals[n][sc];
+
+		out += READ_ONCE(mc->nr_out);
+		st->nr_spans += READ_ONCE(mc->nr_spans);
+		st->nr_refill += atomic_load_relaxed(&mc->nr_refill);
+		st->nr_refills += atomic_load_relaxed(&mc->nr_refills);
+		st->nr_flushes += atomic_load_relaxed(&mc->nr_flushes);
+	}
+	st->nr_objects = st->nr_spans * k->nelems;
+	st->nr_live = out - min_size(st->nr_cached, out);
+}
+
+static void class_collect_large(struct ha_class_stats *st)
+{
+	struct mheap_stat hs;
+
+	*st = (struct ha_class_stats){ 0 };
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		mheap_stat(n, &hs);
+		st->nr_spans += hs.large;
+		st->nr_refill += hs.nr_large;
+	}
+	st->nr_objects = st->nr_spans;
+	st->nr_live = st->nr_spans;
+}
+
+void stats_class(unsigned int sc, struct ha_class_stats *st)
+{
+	if (sc)
+		class_collect(sc, st);
+	else
+		class_collect_large(st);
+}
+
+void stats_node_get(unsigned int nid, struct ha_node_stats *st)
+{
+	struct ha_stats all = { 0 };
+
+	stats_node(nid, &all);
+	*st = (struct ha_node_stats){
+		.mapped = all.mapped,
+		.in_use = all.in_use,
+		.free = all.free,
+		.returned = all.returned,
+		.out = all.live,
+		.large = all.large,
+		.nr_spans = all.nr_spans,
+	};
+}
+
+__export unsigned int ha_stats_classes(struct ha_class_stats *out, size_t out_size,
+				       unsigned int nr)
+{
+	struct ha_class_stats st;
+
+	if (!heap_ready())
+		return 0;
+	for (unsigned int sc = 0; sc < NR_SIZE_CLASSES && sc < nr; sc++) {
+		stats_class(sc, &st);
+		memcpy((char *)out + sc * out_size, &st, min_size(out_size, sizeof(st)));
+	}
+	return NR_SIZE_CLASSES;
+}
+
+__export unsigned int ha_stats_nodes(struct ha_node_stats *out, size_t out_size,
+				     unsigned int nr)
+{
+	struct ha_node_stats st;
+
+	if (!heap_ready())
+		return 0;
+	for (unsigned int n = 0; n < topo.nr_nodes && n < nr; n++) {
+		stats_node_get(n, &st);
+		memcpy((char *)out + n * out_size, &st, min_size(out_size, sizeof(st)));
+	}
+	return topo.nr_nodes;
 }
 
 /* PATH with each %p replaced by the process id; false when too long. */
@@ -145,9 +256,15 @@ __attribute__((destructor)) static void stats_report(void)
 	report_field(&l, "spans", st.nr_spans_total);
 	report_field(&l, "mapped", st.mapped);
 	report_field(&l, "in_use", st.in_use);
+	report_field(&l, "free", st.free);
+	report_field(&l, "returned", st.returned);
 	report_field(&l, "live", st.live);
 	report_field(&l, "cached", st.cached);
 	report_field(&l, "metadata", st.metadata);
+	report_field(&l, "soft_limit", st.soft_limit);
+	report_field(&l, "hard_limit", st.hard_limit);
+	report_field(&l, "assists", st.nr_assists);
+	report_field(&l, "limited", st.nr_limited);
 	line_str(&l, ",\"rseq\":");
 	line_str(&l, st.rseq ? "true" : "false");
 	report_field(&l, "nodes", st.nr_nodes);

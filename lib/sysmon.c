@@ -8,11 +8,18 @@
  *	  |                          +------- mheap_notify ---------+
  *	  +--- fork: in the child
  *
- * The thread is started by the free that leaves the heap with NOTIFY_FREE bytes
- * free and resident, in a process whose heap has reached START_BYTES: a process
- * that stays small, or never frees, has none.  It wakes every 100 ms while there
- * is something to do, uses 1 % of a CPU in the mean, and then sleeps without a
- * timeout until it is notified.  All signals are blocked in it.
+ * The thread is started by the allocation that passes half of a limit, and by the
+ * free that leaves the heap with NOTIFY_FREE bytes free and resident, in a process
+ * whose heap has reached START_BYTES: a process that stays small, or never frees and
+ * has no limit, has none.  It wakes every
+ * 100 ms while there is something to do, and at once when a limit is passed or most
+ * of the heap has been freed, uses
+ * 1 % of a CPU in the mean, and then sleeps without a timeout until it is notified.
+ * All signals are blocked in it.
+ *
+ * Growth is told to it by lib/limit.c: the size at which to look again is set after
+ * each step.  Without a thread, the allocation that comes to that size reads the
+ * control group's limits itself.
  *
  * Who forbids threads says background:off and calls ha_background_work() instead.
  *
@@ -32,19 +39,27 @@
 #include <unistd.h>
 
 #include <heaparena/heaparena.h>
+#include "assist.h"
 #include "conf.h"
+#include "limit.h"
 #include "mcache.h"
 #include "mheap.h"
+#include "pressure.h"
 #include "scavenge.h"
 #include "sysmon.h"
 
 #define STEP_MS		100
-#define STEP_CPU_NS	(STEP_MS * 1000000ULL / 100)	/* 1 % */
-/* What is saved while there is nothing to do, at most 30 s worth, may be spent at
- * 5 % when there is: a burst is over in seconds, and the mean stays at 1 %. */
-#define SAVED_MAX_NS	(300 * STEP_CPU_NS)
-#define STEP_MAX_NS	(5 * STEP_CPU_NS)
+/*
+ * 0.7 % of a CPU.  What is not used, at most 18 s worth, may be spent later: at 5 %
+ * of a CPU, so that a burst is over in seconds; at once while the soft limit is
+ * passed.  The mean over a minute stays at 1 %: 0.7 + 0.7 * 18 / 60.
+ */
+#define STEP_CPU_NS	(STEP_MS * 1000000ULL / 1000 * 7)
+#define SAVED_MAX_NS	(180 * STEP_CPU_NS)
+#define STEP_MAX_NS	(STEP_MS * 1000000ULL / 20)
 #define START_BYTES	(16UL << 20)
+/* Growth after which limits are looked at again, and an eighth of the heap. */
+#define NEXT_LOOK	(4UL << 20)
 #define STACK_BYTES	(64UL << 10)
 #define MAX_FAILURES	3
 
@@ -56,7 +71,9 @@ enum sysmon_state {
 
 static uint32_t state;			/* (a) enum sysmon_state; the futex */
 static uint32_t failures;		/* (a) threads that could not be started */
-static uint32_t stepping;		/* (a) 1: somebody is in scavenge_step() */
+static uint32_t stepping;		/* (a) 1: somebody is in a step */
+static uint64_t saved_ns = SAVED_MAX_NS;	/* CPU time not used yet; stepping's */
+static uint32_t kicked;			/* (a) 1: no pause before the next; a futex */
 
 static uint64_t now_ms(void)
 {
@@ -66,31 +83,58 @@ static uint64_t now_ms(void)
 	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
 }
 
-/* CPU time this step may take, after what the clock has earned since the last. */
-static uint64_t step_budget(uint64_t now)
+static uint64_t cpu_ns(void)
 {
-	static uint64_t saved = SAVED_MAX_NS, last;
-	uint64_t budget;
+	struct timespec ts;
 
-	saved += (now - last) * (STEP_CPU_NS / STEP_MS);
-	if (!last || saved > SAVED_MAX_NS)
-		saved = SAVED_MAX_NS;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/*
+ * CPU time that this step may take: what the clock has earned and was not used,
+ * at once when it is urgent.
+ */
+static uint64_t step_budget(uint64_t now, bool urgent)
+{
+	static uint64_t last;
+
+	saved_ns += (now - last) * (STEP_CPU_NS / STEP_MS);
+	if (!last || saved_ns > SAVED_MAX_NS)
+		saved_ns = SAVED_MAX_NS;
 	last = now;
-	budget = saved < STEP_MAX_NS ? saved : STEP_MAX_NS;
-	saved -= budget;
-	return budget;
+	return urgent || saved_ns < STEP_MAX_NS ? saved_ns : STEP_MAX_NS;
+}
+
+/* The size at which to look at limits again: soon, and when one is passed. */
+static void set_wake(void)
+{
+	size_t total = limit_total(), soft = limit_soft(), at;
+
+	if (soft == LIMIT_NONE)
+		at = conf.cgroup ? max_size(total * 2, START_BYTES) : LIMIT_NONE;
+	else
+		at = total + total / 8 + NEXT_LOOK;
+	limit_wake_at(total <= soft ? min_size(at, soft) : at);
 }
 
 /* True when there is nothing left to do. */
 static bool sysmon_step(void)
 {
-	uint64_t now;
+	uint64_t now, cpu;
 	bool done;
 
 	if (!try_cmpxchg_acquire(&stepping, 0, 1))
 		return false;
 	now = now_ms();
-	done = scavenge_step(now, step_budget(now));
+	cpu = cpu_ns();
+	pressure_poll(now);
+	if (pressure_fired(now))
+		scavenge_pressed();
+	done = scavenge_step(now, step_budget(now, limit_passed() || scavenge_due(now)));
+	cpu = cpu_ns() - cpu;
+	saved_ns -= cpu < saved_ns ? cpu : saved_ns;
+	set_wake();
 	smp_store_release(&stepping, 0);
 	return done;
 }
@@ -106,15 +150,30 @@ static void sysmon_sleep(void)
 			NULL, 0);
 }
 
-static void *sysmon_thread(void *arg)
+/* Until the next step is due, or a limit is passed. */
+static void sysmon_pause(void)
 {
 	const struct timespec step = { .tv_nsec = STEP_MS * 1000000 };
 
+	if (!xchg(&kicked, 0))
+		syscall(SYS_futex, &kicked, FUTEX_WAIT_PRIVATE, 0, &step, NULL, 0);
+	atomic_store_relaxed(&kicked, 0);
+}
+
+static void sysmon_kick(void)
+{
+	if (!xchg(&kicked, 1))
+		syscall(SYS_futex, &kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static void *sysmon_thread(void *arg)
+{
 	prctl(PR_SET_NAME, "heaparena");
+	pressure_own_files();
 	for (;;) {
 		if (sysmon_step())
 			sysmon_sleep();
-		nanosleep(&step, NULL);
+		sysmon_pause();
 	}
 	return NULL;
 }
@@ -141,28 +200,70 @@ static bool sysmon_start(void)
 	return err == 0;
 }
 
-static void sysmon_notify(void)
+/*
+ * Not while caches are drained, or room is made: their locks are held, and
+ * starting a thread allocates.
+ */
+static bool may_start(void)
+{
+	return atomic_load_relaxed(&failures) < MAX_FAILURES && !mcache_in_vfork() &&
+	       !mcache_fork_held() && !assist_fork_held();
+}
+
+/* Wake the thread, or start it if @start. */
+static void sysmon_rouse(bool start)
 {
 	uint32_t s = atomic_load_relaxed(&state);
-	int saved;
 
-	if (likely(s == SYSMON_AWAKE))
-		return;
-	saved = errno;
 	if (s == SYSMON_ASLEEP) {
 		if (try_cmpxchg_release(&state, SYSMON_ASLEEP, SYSMON_AWAKE))
 			syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-	} else if (atomic_load_relaxed(&vm_stat.prepared[VM_HEAP]) >= START_BYTES &&
-		   atomic_load_relaxed(&failures) < MAX_FAILURES &&
-		   !mcache_in_vfork() && !mcache_in_drain() &&
+	} else if (s == SYSMON_NONE && start && may_start() &&
 		   try_cmpxchg_acquire(&state, SYSMON_NONE, SYSMON_AWAKE)) {
 		if (!sysmon_start()) {
 			atomic_add_relaxed(&failures, 1);
 			smp_store_release(&state, SYSMON_NONE);
 		}
 	}
+}
+
+static void sysmon_notify(bool now)
+{
+	int saved;
+
+	if (likely(atomic_load_relaxed(&state) == SYSMON_AWAKE && !now))
+		return;
+	saved = errno;
+	if (now)
+		sysmon_kick();
+	sysmon_rouse(atomic_load_relaxed(&vm_stat.prepared[VM_HEAP]) >= START_BYTES);
 	errno = saved;
 }
+
+/* The heap has come to the size that set_wake() said. */
+static void sysmon_wake(void)
+{
+	if (mcache_in_vfork()) {
+		set_wake();
+		return;
+	}
+	if (atomic_load_relaxed(&state) == SYSMON_NONE &&
+	    try_cmpxchg_acquire(&stepping, 0, 1)) {
+		pressure_poll(now_ms());
+		set_wake();
+		smp_store_release(&stepping, 0);
+	}
+	sysmon_rouse(conf.background && limit_soft() != LIMIT_NONE &&
+		     limit_total() >= limit_soft() / 2);
+	if (limit_passed())
+		sysmon_kick();
+}
+
+static const struct limit_ops sysmon_limit_ops = {
+	.wake = sysmon_wake,
+	.assist = assist_soft,
+	.make_room = assist_hard,
+};
 
 __export int ha_background_work(void)
 {
@@ -171,6 +272,9 @@ __export int ha_background_work(void)
 
 void sysmon_init(void)
 {
+	pressure_init();
+	limit_ops = &sysmon_limit_ops;
+	set_wake();
 	if (conf.background)
 		mheap_notify = sysmon_notify;
 }
@@ -180,5 +284,7 @@ void sysmon_fork_child(void)
 	/* The thread stayed in the parent. */
 	atomic_store_relaxed(&state, SYSMON_NONE);
 	atomic_store_relaxed(&stepping, 0);
+	atomic_store_relaxed(&kicked, 0);
+	pressure_fork_child();
 	scavenge_fork_child();
 }

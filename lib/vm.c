@@ -94,7 +94,8 @@ static void vm_name(void *addr, size_t size, const char *name)
 	if (vm_no_names)
 		return;
 	vm_count_call();
-	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name))
+	/* anything else concerns this range alone */
+	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, size, name) && errno == EINVAL)
 		vm_no_names = true;
 }
 
@@ -222,22 +223,41 @@ void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind)
 	atomic_sub_relaxed(&vm_stat.nr_maps, 1);
 }
 
-void *vm_map_meta(size_t size)
+static void vm_mapped_meta(void *p, size_t size)
 {
 	int saved = errno;
-	void *p = vm_mmap(0, size, PROT_READ | PROT_WRITE, 0);
 
-	if (!p)
-		return NULL;
 	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
 	atomic_add_relaxed(&vm_stat.nr_maps, 1);
 	vm_name(p, size, "heaparena meta");
 	errno = saved;
+}
+
+void *vm_map_meta(size_t size)
+{
+	void *p = vm_mmap(0, size, PROT_READ | PROT_WRITE, 0);
+
+	if (p)
+		vm_mapped_meta(p, size);
+	return p;
+}
+
+void *vm_map_meta_at(uintptr_t addr, size_t size)
+{
+	void *p = vm_mmap(addr, size, PROT_READ | PROT_WRITE, VM_MAP_EXACT);
+
+	if (p && (uintptr_t)p != addr) {
+		vm_munmap(p, size);
+		p = NULL;
+	}
+	if (p)
+		vm_mapped_meta(p, size);
 	return p;
 }
 
 void *vm_map_meta_huge(size_t size)
 {
+	int saved = errno;
 	uintptr_t p, start;
 
 	p = (uintptr_t)vm_mmap(0, 2 * size, PROT_READ | PROT_WRITE, 0);
@@ -250,6 +270,8 @@ void *vm_map_meta_huge(size_t size)
 		vm_munmap((void *)(start + size), p + size - start);
 	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
 	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	vm_name((void *)start, size, "heaparena meta");
+	errno = saved;
 	vm_advise_huge((void *)start, size, true);
 	return (void *)start;
 }

@@ -51,6 +51,8 @@ void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind);
 
 /* None -> Prepared in one step: zeroed metadata.  NULL when out of memory. */
 void *vm_map_meta(size_t size);
+/* The same exactly at @addr, or NULL. */
+void *vm_map_meta_at(uintptr_t addr, size_t size);
 /* The same on a huge page: @size is its size and its alignment. */
 void *vm_map_meta_huge(size_t size);
 /* None -> readable zeroes that cost no commit charge; vm_prepare_meta() opens. */

@@ -3,8 +3,8 @@
  * Magazines, and the four critical sections on them.
  *
  * A magazine is a stack of slots.  All headers of a slot id lie in one table, and
- * hold byte offsets from the start of that table, so that a pop is: load top,
- * compare, load slot, store top.
+ * each holds byte offsets from itself, so that a pop is: load top, compare, load
+ * slot, store top.
  *
  *	hdrs[route]                    slots (16 bytes each)
  *	+-----+------+-------+        +--------+--------+--   --+--------+
@@ -40,11 +40,11 @@
  *                                     copy the first n of src above top
  *                                     commit h.top += n * 16; return n
  *
- * hdrs is refs[id].hdrs.  mag_pop is given a class and adds refs[id].row, which
- * leads to the row of the id's own node; the others are given a route (node and
- * class): a batch fetched for one node lands in that node's row even if the thread
- * has moved since.  With one node row is 0.  The caller's area is registered, so
- * that its id is one the kernel gave.
+ * hdrs is tables[id].  mag_pop is given a class, and a table of each id's headers
+ * of its own node; the others are given a route (node and class), and a table of
+ * each id's headers of all nodes: a batch fetched for one node lands in that node's
+ * row even if the thread has moved since.  With one node both say the same.  The
+ * caller's area is registered, so that its id is one the kernel gave.
  */
 #ifndef _ASM_GENERIC_RSEQ_H
 #define _ASM_GENERIC_RSEQ_H
@@ -70,26 +70,19 @@ struct mag_slot {
 	uint8_t *state;		/* its state byte, in the span's metadata */
 };
 
-struct mag_hdr {
+struct mag_hdr {		/* offsets from here */
 	uint32_t top;		/* (p) */
 	uint32_t base;		/* (c) */
 	uint32_t limit;		/* (c) */
 	uint32_t batch;		/* (c) objects a refill or a flush moves */
 };
 
-/* What the fast path finds at an id. */
-struct mag_ref {
-	struct mag_hdr *hdrs;	/* rows of 128 headers, one row a node */
-	size_t row;		/* bytes to the row of the id's own node */
-};
-
 static_assert(sizeof(struct mag_slot) == MAG_SLOT_SIZE, "asm scales by it");
 static_assert(sizeof(struct mag_hdr) == 1 << MAG_HDR_SHIFT, "asm scales by it");
-static_assert(sizeof(struct mag_ref) == 16, "asm scales by it");
 
-static inline struct mag_slot *mag_slot_at(struct mag_hdr *hdrs, uint32_t off)
+static inline struct mag_slot *mag_slot_at(struct mag_hdr *h, uint32_t off)
 {
-	return (struct mag_slot *)((char *)hdrs + off);
+	return (struct mag_slot *)((char *)h + off);
 }
 
 static inline bool mag_pop(struct mag_hdr *hdrs, size_t idx, struct mag_slot *out)
@@ -98,7 +91,7 @@ static inline bool mag_pop(struct mag_hdr *hdrs, size_t idx, struct mag_slot *ou
 
 	if (h->top == h->base)
 		return false;
-	*out = *mag_slot_at(hdrs, h->top - MAG_SLOT_SIZE);
+	*out = *mag_slot_at(h, h->top - MAG_SLOT_SIZE);
 	h->top -= MAG_SLOT_SIZE;
 	return true;
 }
@@ -109,7 +102,7 @@ static inline bool mag_push(struct mag_hdr *hdrs, size_t idx, struct mag_slot sl
 
 	if (h->top >= h->limit)
 		return false;
-	*mag_slot_at(hdrs, h->top) = slot;
+	*mag_slot_at(h, h->top) = slot;
 	h->top += MAG_SLOT_SIZE;
 	return true;
 }
@@ -123,7 +116,7 @@ static inline size_t mag_pop_n(struct mag_hdr *hdrs, size_t idx,
 	if (n > have)
 		n = have;
 	h->top -= n << MAG_SLOT_SHIFT;
-	memcpy(dst, mag_slot_at(hdrs, h->top), n << MAG_SLOT_SHIFT);
+	memcpy(dst, mag_slot_at(h, h->top), n << MAG_SLOT_SHIFT);
 	return n;
 }
 
@@ -135,7 +128,7 @@ static inline size_t mag_push_n(struct mag_hdr *hdrs, size_t idx,
 
 	if (n > room)
 		n = room;
-	memcpy(mag_slot_at(hdrs, h->top), src, n << MAG_SLOT_SHIFT);
+	memcpy(mag_slot_at(h, h->top), src, n << MAG_SLOT_SHIFT);
 	h->top += n << MAG_SLOT_SHIFT;
 	return n;
 }

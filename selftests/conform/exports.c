@@ -24,6 +24,13 @@ static const char *const names[] = {
 	"ha_free_aligned_sized", "ha_aligned_alloc", "ha_memalign",
 	"ha_posix_memalign", "ha_valloc", "ha_pvalloc", "ha_reallocarray",
 	"ha_malloc_usable_size", "ha_malloc_trim", "ha_release", "ha_good_size",
+	"ha_limit_set", "ha_limit_get", "ha_background_work", "ha_alloc", "ha_resize", "ha_alloc_batch", "ha_free_batch",
+	"ha_sparse", "ha_lookup", "ha_walk", "ha_stats_get", "ha_stats_classes",
+	"ha_stats_nodes", "ha_stats_text", "ha_stats_json", "ha_stats_format",
+	"ha_cache_create", "ha_cache_destroy", "ha_cache_alloc", "ha_cache_free",
+	"ha_cache_shrink", "ha_cache_stats_get", "ha_heap_create", "ha_heap_destroy",
+	"ha_heap_reset", "ha_heap_alloc", "ha_heap_alloc_tiny", "ha_heap_free",
+	"ha_heap_set_limit", "ha_heap_stats_get",
 };
 
 int main(int argc, char **argv)

@@ -14,6 +14,7 @@ static void test_mallinfo(void)
 	struct mallinfo2 before = mallinfo2(), with, after;
 	struct mallinfo old;
 	size_t grown;
+	void *large;
 
 	for (unsigned int i = 0; i < HELD / 1024; i++)
 		held[i] = memset(HIDE(malloc(1024)), 1, 1024);
@@ -29,6 +30,12 @@ static void test_mallinfo(void)
 	old = ((struct mallinfo (*)(void))dlsym(RTLD_DEFAULT, "mallinfo"))();
 	ok((unsigned int)old.uordblks + (unsigned int)old.hblkhd >= HELD,
 	   "mallinfo agrees (%d + %d)", old.uordblks, old.hblkhd);
+	large = HIDE(malloc(HELD));
+	grown = mallinfo2().hblkhd - with.hblkhd;
+	ok(grown == HELD && mallinfo2().hblks == with.hblks + 1,
+	   "mallinfo2 counts a large object as one of its own (%zu)", grown);
+	free(large);
+	ok(mallinfo2().hblkhd == with.hblkhd, "until it is freed");
 	for (unsigned int i = 0; i < HELD / 1024; i++)
 		free(held[i]);
 	after = mallinfo2();
@@ -101,6 +108,8 @@ static void test_malloc_info(void)
 	end = strstr(text, "</malloc>");
 	ok(!strncmp(text, "<malloc version=", 16) && end && strspn(end + 9, "\n") == strlen(end + 9),
 	   "malloc_info writes one XML element malloc (%zu bytes)", n);
+	ok(strstr(text, "<heap nr=\"0\">") && strstr(text, "<class nr=") &&
+	   strstr(text, "<system type=\"current\" size=\""), "by node, by class, and in all");
 	f = fopen("/dev/null", "w");
 	ok(f && malloc_info(1, f) != 0, "malloc_info with options it does not know fails");
 	if (f)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * The walk goes from the page words outwards: each page of each arena belongs to
+ * The walk goes from the page entries outwards: each page of each arena belongs to
  * one span, to a window, or is free, and each of them is counted once:
  *
  *	pages of spans + pages in windows + free in page_alloc
@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "fixalloc.h"
+#include "limit.h"
 #include "mcache.h"
 #include "mheap.h"
 #include "numa.h"
@@ -143,11 +145,11 @@ struct walk {
 	size_t dropped[MAX_NODES][NR_SIZE_CLASSES];
 };
 
-static uint64_t word_at(uintptr_t addr)
-{
-	struct heap_arena *ha = arena_lookup(addr);
+static const struct page_entry none;
 
-	return ha ? arena_page_word(ha, addr) : ~0ULL;
+static bool same_entry(const struct page_entry *a, const struct page_entry *b)
+{
+	return !memcmp(a, b, sizeof(*a));
 }
 
 static bool start_at(uintptr_t addr)
@@ -159,14 +161,14 @@ static bool start_at(uintptr_t addr)
 }
 
 /* The pages of a span, the first one apart. */
-static const char *walk_pages(struct mspan *s, uint64_t first)
+static const char *walk_pages(struct mspan *s, const struct page_entry *first)
 {
 	for (size_t i = 1; i < s->nr_pages; i++) {
 		uintptr_t addr = s->start + i * HA_PAGE_SIZE;
-		uint64_t want = s->sc ? first | (uint64_t)i << PAGE_WORD_IDX_SHIFT : 0;
+		const struct page_entry *e = arena_entry(addr);
 
-		if (word_at(addr) != want)
-			return "a page word inside a span";
+		if (!e || !same_entry(e, i < span_entries(s->nr_pages, s->sc) ? first : &none))
+			return "a page entry inside a span";
 		if (start_at(addr))
 			return "a start bit inside a span";
 		if (heap_arena_find_span(addr) != s)
@@ -187,7 +189,7 @@ static bool touches_dropped(const struct mspan *s, unsigned int idx)
 	return false;
 }
 
-static const char *walk_small(struct walk *w, struct mspan *s)
+static const char *walk_small(struct walk *w, struct mspan *s, bool heap)
 {
 	unsigned int n = s->nid, sc = s->sc;
 
@@ -197,6 +199,9 @@ static const char *walk_small(struct walk *w, struct mspan *s)
 	/* check:off leaves states as they are when objects are freed */
 	if (conf.check && !mspan_validate(s))
 		return "a small span's bits";
+	/* a heap of the user's has its objects and lists to itself */
+	if (heap)
+		return mspan_validate(s) ? NULL : "the bits of a span of a heap";
 	w->out[n][sc] += s->nr_alloc;
 	w->room[n][sc] += !mspan_full(s);
 	w->sum->out[sc] += s->nr_alloc;
@@ -210,22 +215,26 @@ static const char *walk_small(struct walk *w, struct mspan *s)
 }
 
 static const char *walk_span(struct walk *w, struct heap_arena *ha,
-			     uintptr_t addr, uint64_t word)
+			     uintptr_t addr, const struct page_entry *e)
 {
-	struct mspan *s = page_word_span(word);
+	bool heap = page_entry_route(e) == ROUTE_HEAP;
+	struct mspan *s = page_entry_span(e);
 	const char *bad;
 
-	if (w->orphans && (s->start != addr || s->state == MSPAN_DEAD || walk_pages(s, word)))
+	if (w->orphans && (s->start != addr || s->state == MSPAN_DEAD || walk_pages(s, e)))
 		return NULL;
-	if (s->start != addr || s->object_state != page_word_states(word))
-		return "a page word that leads to another span";
+	if (s->start != addr || s->object_state != e->states)
+		return "a page entry that leads to another span";
 	if (s->nid != ha->nid)
 		return "a span in another node's arena";
-	if (page_word_route(word) != (s->sc ? route_make(s->nid, s->sc) : 0))
+	if (!heap && page_entry_route(e) != (s->sc ? route_make(s->nid, s->sc) : 0))
 		return "a route";
+	if (e->magic != (s->sc && !heap ? size_classes[s->sc].magic : 0) ||
+	    place_offset(e->place, addr))
+		return "a page entry's arithmetic";
 	if (page_alloc_count_free(&mheaps[s->nid].pages, addr, s->nr_pages))
 		return "a page of a span that is free in page_alloc";
-	bad = walk_pages(s, word);
+	bad = walk_pages(s, e);
 	if (bad)
 		return bad;
 	w->pages[s->nid] += s->nr_pages;
@@ -233,28 +242,30 @@ static const char *walk_span(struct walk *w, struct heap_arena *ha,
 	w->sum->spans++;
 	w->sum->used_pages += s->nr_pages;
 	if (s->sc)
-		return walk_small(w, s);
+		return walk_small(w, s, heap);
 	w->sum->large++;
 	w->large_bytes[s->nid] += mspan_size(s);
 	return s->state == MSPAN_LARGE ? NULL : "a large span's state";
 }
 
-/* Each word is a span's first page, or one that walk_pages() looks at. */
-static const char *walk_word(struct walk *w, struct heap_arena *ha, size_t i)
+/* Each entry is a span's first page, or one that walk_pages() looks at. */
+static const char *walk_entry(struct walk *w, struct heap_arena *ha, size_t i)
 {
 	uintptr_t addr = ha->base + i * HA_PAGE_SIZE;
-	uint64_t word = ha->page[i];
+	const struct page_entry *e = &ha->page[i];
 	struct mspan *s;
 
-	if (w->orphans && !(word && bitmap_test(ha->start, i)))
+	if (w->orphans && !(e->states && bitmap_test(ha->start, i)))
 		return NULL;
-	if (!word)
-		return bitmap_test(ha->start, i) ? "a start bit without a page word" : NULL;
+	if (arena_entry(addr) != e)
+		return "two entries of a page";
+	if (same_entry(e, &none))
+		return bitmap_test(ha->start, i) ? "a start bit without a page entry" : NULL;
 	if (bitmap_test(ha->start, i))
-		return walk_span(w, ha, addr, word);
-	s = page_word_span(word);
+		return walk_span(w, ha, addr, e);
+	s = page_entry_span(e);
 	if (s->start == addr || !mspan_contains(s, addr) || !start_at(s->start))
-		return "a page word of no span";
+		return "a page entry of no span";
 	return NULL;
 }
 
@@ -267,7 +278,7 @@ static const char *walk_arenas(struct walk *w)
 		if (arena_lookup(ha->base) != ha)
 			return "an arena that is not in the index";
 		for (size_t i = 0; i < ARENA_PAGES && !bad; i++)
-			bad = walk_word(w, ha, i);
+			bad = walk_entry(w, ha, i);
 	}
 	return bad;
 }
@@ -290,8 +301,8 @@ static const char *walk_windows(unsigned int nid, size_t *nr)
 			if (!(pc->free >> i & 1))
 				continue;
 			(*nr)++;
-			if (word_at(addr))
-				return "a page word of a page in a window";
+			if (!same_entry(arena_entry(addr), &none))
+				return "a page entry of a page in a window";
 			if (page_alloc_count_free(&h->pages, addr, 1))
 				return "a page in a window that is free in page_alloc";
 		}
@@ -372,6 +383,28 @@ static const char *walk_node(struct walk *w, unsigned int nid)
 	return walk_centrals(w, nid);
 }
 
+/* What the limit's account has, against the pages themselves. */
+static const char *walk_account(const struct walk *w)
+{
+	size_t ready = 0, dropped = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		const struct mheap *h = &mheaps[n];
+
+		if (h->charged)
+			return "a charge that has not ended";
+		if (h->ready != (h->pages.nr_pages - h->pages.nr_scav - h->nr_going)
+				<< HA_PAGE_SHIFT)
+			return "a heap's account of what is ready";
+		ready += h->ready;
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			dropped += w->dropped[n][sc];
+	}
+	if (limit_total() != ready + meta_bytes() - dropped)
+		return "the limit's account";
+	return NULL;
+}
+
 static const char *walk(struct heap_sum *sum, bool orphans)
 {
 	static struct walk w;
@@ -391,7 +424,7 @@ static const char *walk(struct heap_sum *sum, bool orphans)
 	}
 	if (!bad && vm_stat.prepared[VM_HEAP] != bytes)
 		bad = "prepared memory that no heap has";
-	return bad;
+	return bad ? bad : walk_account(&w);
 }
 
 const char *heap_walk(struct heap_sum *sum)

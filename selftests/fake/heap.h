@@ -53,7 +53,7 @@ struct heap_sum {
 };
 
 /*
- * Compare page words, spans, object bits and states, span sets, page_alloc,
+ * Compare page entries, spans, object bits and states, span sets, page_alloc,
  * windows and counters.  Nobody else may be at work.  NULL when all agree, else
  * what does not.
  */

@@ -20,13 +20,18 @@ static const struct heap_conf plain = {
 	.numa = VM_BIND_ADVISORY,
 	.numa_on = true,
 	.thp = THP_AUTO,
+	.cgroup = true,
+	.headroom = 5,
 };
 
 /* A text, the lines it causes, and how conf differs after it. */
 #define ROW(t, n, ...)	{ .text = (t), .warnings = (n), .want = {		\
 			  .check = true, .rseq = true, .background = true,	\
 			  .numa = VM_BIND_ADVISORY, .numa_on = true,		\
-			  .thp = THP_AUTO, __VA_ARGS__ } }
+			  .thp = THP_AUTO, .cgroup = true, .headroom = 5,	\
+			  __VA_ARGS__ } }
+#define BYTES(n)	{ .bytes = (n) }
+#define PERCENT(n)	{ .percent = (n) }
 #define LONG50		"12345678901234567890123456789012345678901234567890"
 #define LONG250		LONG50 LONG50 LONG50 LONG50 LONG50
 
@@ -58,6 +63,21 @@ static const struct {
 	ROW("thp:off", 0, .thp = THP_OFF),
 	ROW("thp:auto", 0),
 	ROW("thp:always", 0, .thp = THP_ALWAYS),
+	ROW("limit:1048576", 0, .limit = BYTES(1UL << 20)),
+	ROW("limit:1024K", 0, .limit = BYTES(1UL << 20)),
+	ROW("limit:64M", 0, .limit = BYTES(64UL << 20)),
+	ROW("limit:3g", 0, .limit = BYTES(3UL << 30)),
+	ROW("limit:2T", 0, .limit = BYTES(2UL << 40)),
+	ROW("limit:80%", 0, .limit = PERCENT(80)),
+	ROW("limit:1%", 0, .limit = PERCENT(1)),
+	ROW("limit:100%", 0, .limit = PERCENT(100)),
+	ROW("limit:8M,limit:50%", 0, .limit = PERCENT(50)),
+	ROW("limit:9223372036854775807", 0, .limit = BYTES(SIZE_MAX >> 1)),
+	ROW("soft:300M,limit:400M", 0, .soft = BYTES(300UL << 20), .limit = BYTES(400UL << 20)),
+	ROW("soft:9%", 0, .soft = PERCENT(9)),
+	ROW("cgroup:off", 0, .cgroup = false),
+	ROW("headroom:0", 0, .headroom = 0),
+	ROW("headroom:90", 0, .headroom = 90),
 	ROW("report:/a/b.%p", 0, .report = "/a/b.%p"),
 	ROW("report:a:b", 0, .report = "a:b"),
 	ROW("report:" LONG250, 0, .report = LONG250),
@@ -87,6 +107,28 @@ static const struct {
 	ROW("numa:fake=99999999999999999999999999", 1),
 	ROW("numa:fake=18446744073709551617", 1),
 	ROW("thp:maybe", 1),
+	ROW("limit:", 1),
+	ROW("limit:0", 1),
+	ROW("limit:1048575", 1),
+	ROW("limit:1023k", 1),
+	ROW("limit:512", 1),
+	ROW("limit:-1", 1),
+	ROW("limit:64 M", 1),
+	ROW("limit:64MB", 1),
+	ROW("limit:M", 1),
+	ROW("limit:%", 1),
+	ROW("limit:0%", 1),
+	ROW("limit:101%", 1),
+	ROW("limit:1.5G", 1),
+	ROW("limit:9223372036854775808", 1),
+	ROW("limit:8388608T", 1),
+	ROW("limit:99999999999999999999999999999", 1),
+	ROW("limit:36893488147419103233M", 1),
+	ROW("soft:many", 1),
+	ROW("cgroup:maybe", 1),
+	ROW("headroom:91", 1),
+	ROW("headroom:5%", 1),
+	ROW("headroom:", 1),
 	ROW("report:", 1),
 	ROW("report", 1),
 	ROW("report:" LONG250 "123456", 1),
@@ -121,6 +163,9 @@ static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
 	return a->check == b->check && a->rseq == b->rseq &&
 	       a->background == b->background && a->numa == b->numa &&
 	       a->numa_on == b->numa_on && a->numa_fake == b->numa_fake &&
+	       a->limit.bytes == b->limit.bytes && a->limit.percent == b->limit.percent &&
+	       a->soft.bytes == b->soft.bytes && a->soft.percent == b->soft.percent &&
+	       a->cgroup == b->cgroup && a->headroom == b->headroom &&
 	       a->thp == b->thp && strcmp(a->report, b->report) == 0;
 }
 
@@ -167,7 +212,8 @@ END_TEST
 START_TEST(any_bytes)
 {
 	static const char *const words[] = {
-		"check", "rseq", "numa", "thp", "report", ":", ":", ",", "=",
+		"check", "rseq", "numa", "thp", "report", "limit", "soft", "headroom",
+		":", ":", ",", "=", "%", "K",
 		"fake=", "on", "off", "7", "\n", "\x7f", "\xc3",
 	};
 	struct unit_rand r = unit_rand(1);
@@ -192,7 +238,8 @@ START_TEST(any_bytes)
 		text[n] = '\0';
 		parse(&c, text, &len);
 		lines(parse(&c, text, &len), len);
-		check(c.numa_fake <= 16 && memchr(c.report, 0, sizeof(c.report)));
+		check(c.numa_fake <= 16 && c.limit.percent <= 100 && c.headroom <= 90 &&
+		      memchr(c.report, 0, sizeof(c.report)));
 	}
 }
 END_TEST

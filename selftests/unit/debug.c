@@ -115,7 +115,7 @@ static void free_tail(void)
 
 static void free_large_interior(void)
 {
-	char *p = ha_malloc(1 << 20);
+	char *p = ha_malloc(4 << 20);
 
 	say("invalid free of %p: 8192 bytes inside %s", p + 8192, where(p));
 	ha_free(HIDE(p + 8192));
@@ -123,7 +123,7 @@ static void free_large_interior(void)
 
 static void free_large_first_page(void)
 {
-	char *p = ha_malloc(1 << 20);
+	char *p = ha_malloc(4 << 20);
 
 	say("invalid free of %p: 16 bytes inside %s", p + 16, where(p));
 	ha_free(HIDE(p + 16));
@@ -132,7 +132,7 @@ static void free_large_first_page(void)
 /* The span is gone: its pages are all that is known. */
 static void double_free_large(void)
 {
-	char *p = ha_malloc(1 << 20);
+	char *p = ha_malloc(4 << 20);
 
 	say("double free of %p: in free pages of the heap", p);
 	ha_free(p);
@@ -152,7 +152,7 @@ static void double_free_released(void)
 
 static void free_released_interior(void)
 {
-	char *p = ha_malloc(1 << 20);
+	char *p = ha_malloc(4 << 20);
 
 	say("invalid free of %p: in free pages of the heap", p + 8200);
 	ha_free(p);
@@ -161,7 +161,7 @@ static void free_released_interior(void)
 
 static void realloc_freed_large(void)
 {
-	char *p = ha_malloc(1 << 20);
+	char *p = ha_malloc(4 << 20);
 
 	say("realloc of freed %p: in free pages of the heap", p);
 	ha_free(p);
@@ -223,10 +223,10 @@ static void free_sized_less(void)
 
 static void free_sized_large(void)
 {
-	char *p = ha_malloc(1 << 20);
+	char *p = ha_malloc(4 << 20);
 
-	say("size mismatch in free of %p: freed as 1048577 bytes, object has 1048576", p);
-	ha_free_sized(p, (1 << 20) + 1);
+	say("size mismatch in free of %p: freed as 4194305 bytes, object has 4194304", p);
+	ha_free_sized(p, (4 << 20) + 1);
 }
 
 static void realloc_freed(void)
@@ -256,7 +256,7 @@ static void realloc_stack(void)
 
 static void realloc_large_interior(void)
 {
-	char *p = ha_malloc(1 << 20);
+	char *p = ha_malloc(4 << 20);
 
 	say("invalid realloc of %p: 32768 bytes inside %s", p + 32768, where(p));
 	free_thread(ha_realloc(HIDE(p + 32768), 200));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * heap_arena: the index at the borders of arenas, page words in both directions,
+ * heap_arena: the index at the borders of arenas, page entries in both directions,
  * and spans found from any of their pages, against an array of pages.
  *
  *	arena  0          1          2
@@ -99,7 +99,7 @@ static struct mspan *span_new(uintptr_t start, size_t nr_pages, unsigned int sc,
 	unsigned int n = class_nelems(sc);
 	struct mspan *s = meta_alloc(mspan_bytes(n)), **states;
 
-	states = meta_alloc_states(mspan_state_bytes(n));
+	states = meta_alloc_states(mspan_state_bytes(sc));
 	check(s && states);
 	states[0] = s;
 	s->object_state = (uint8_t *)(states + 1);
@@ -107,8 +107,15 @@ static struct mspan *span_new(uintptr_t start, size_t nr_pages, unsigned int sc,
 	return s;
 }
 
+static bool entry_empty(uintptr_t addr)
+{
+	static const struct page_entry none;
+
+	return !memcmp(arena_entry(addr), &none, sizeof(none));
+}
+
 /* _i is the node: each class, on each of its pages, there and back. */
-START_TEST(page_words)
+START_TEST(page_entries)
 {
 	uintptr_t base;
 
@@ -122,22 +129,29 @@ START_TEST(page_words)
 
 		heap_arena_set_span(start, nr, s->object_state, _i, sc);
 		for (uintptr_t addr = start; addr < start + mspan_size(s); addr += 1024) {
-			uint64_t w = arena_page_word(arena_lookup(addr), addr);
-			unsigned int route = page_word_route(w);
+			struct page_entry *e = arena_entry(addr);
+			unsigned int route = page_entry_route(e);
+
+			check(heap_arena_find_span(addr) == s);
+			if ((addr - start) / HA_PAGE_SIZE >= span_entries(nr, sc)) {
+				check(entry_empty(addr));
+				continue;
+			}
 
 			check(route == route_make(_i, sc) && route < NR_ROUTES);
 			check(route_nid(route) == (unsigned int)_i);
 			check(route_class(route) == sc);
-			check(page_word_states(w) == s->object_state);
-			check(page_word_span(w) == s);
-			check(page_word_offset(w, addr) == addr - start);
-			check(page_word_offset(w, addr + 1023) == addr - start + 1023);
-			check(heap_arena_find_span(addr) == s);
+			check(e == arena_page(arena_lookup(addr), addr));
+			check(e->states == s->object_state);
+			check(e->magic == size_classes[sc].magic);
+			check(page_entry_span(e) == s);
+			check(place_offset(e->place, addr) == addr - start);
+			check(place_offset(e->place, addr + 1023) == addr - start + 1023);
 		}
 		heap_arena_clear_span(start, nr, sc);
 		for (uintptr_t addr = start; addr < start + mspan_size(s);
 		     addr += HA_PAGE_SIZE) {
-			check(!arena_page_word(arena_lookup(addr), addr));
+			check(entry_empty(addr));
 			check(!heap_arena_find_span(addr));
 		}
 	}
@@ -190,14 +204,14 @@ static void world_check_page(struct world *w, size_t i)
 {
 	uintptr_t addr = w->base + i * HA_PAGE_SIZE;
 	struct mspan *s = heap_arena_find_span(addr + i % HA_PAGE_SIZE);
-	uint64_t word = arena_page_word(arena_lookup(addr), addr);
+	bool empty = entry_empty(addr);
 
 	if (w->page[i]) {
 		check(s == w->page[i]);
-		check(!word == (!s->sc && addr != s->start));
+		check(empty == ((addr - s->start) / HA_PAGE_SIZE >= span_entries(s->nr_pages, s->sc)));
 	} else {
 		/* the caller compares with the bounds */
-		check(!word && (!s || !mspan_contains(s, addr)));
+		check(empty && (!s || !mspan_contains(s, addr)));
 	}
 }
 
@@ -312,7 +326,7 @@ int main(void)
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_test(tc, borders);
 	tcase_add_test(tc, foreign);
-	tcase_add_loop_test(tc, page_words, 0, MAX_NODES);
+	tcase_add_loop_test(tc, page_entries, 0, MAX_NODES);
 	tcase_add_test(tc, random_spans);
 	tcase_add_loop_test(tc, no_memory, 1, 4);
 	if (!why)

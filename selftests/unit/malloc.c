@@ -226,6 +226,37 @@ START_TEST(realloc_walk)
 END_TEST
 
 /* When an object stays where it is. */
+/* One of each medium class, then by a page at a time as far as there is room. */
+START_TEST(realloc_medium)
+{
+	unsigned char *p, *q;
+	struct heap_sum sum;
+
+	heap_up(&heap_modes[_i]);
+	for (unsigned int sc = FIRST_MEDIUM_CLASS; sc < NR_SIZE_CLASSES; sc++) {
+		size_t size = size_classes[sc].size, max = 2 * size;
+		unsigned int moved = 0;
+
+		p = ha_malloc(size - 100);
+		check(p && ha_malloc_usable_size(p) == size);
+		memset(p, sc, size);
+		check(ha_realloc(p, size) == p && ha_realloc(p, size / 2) == p);
+		check(ha_malloc_usable_size(p) == size);
+		for (size_t n = size + 1; n <= max; n += HA_PAGE_SIZE) {
+			q = ha_realloc(p, n);
+			check(q && ha_malloc_usable_size(q) >= n);
+			check(q[0] == sc && q[size - 1] == sc);
+			moved += q != p;
+			p = q;
+		}
+		check(moved <= 6);
+		heap_check(&sum);
+		ha_free(p);
+	}
+	check_all_free();
+}
+END_TEST
+
 START_TEST(realloc_in_place)
 {
 	unsigned char *p, *q;
@@ -246,15 +277,15 @@ START_TEST(realloc_in_place)
 		check(p && ha_malloc_usable_size(p) < has);
 		ha_free(p);
 	}
-	p = ha_malloc(40UL << 13);
+	p = ha_malloc(400UL << 13);
 	check(p);
-	memset(p, 7, 40UL << 13);
+	memset(p, 7, 400UL << 13);
 	check(ha_realloc(p, 20UL << 13) == p);
 	check(ha_malloc_usable_size(p) == 20UL << 13);
 	/* what it left may be taken back */
-	check(ha_realloc(p, 40UL << 13) == p && p[(20UL << 13) - 1] == 7);
-	check(ha_realloc(p, (39UL << 13) + 1) == p);
-	check(ha_malloc_usable_size(p) == 40UL << 13);
+	check(ha_realloc(p, 400UL << 13) == p && p[(20UL << 13) - 1] == 7);
+	check(ha_realloc(p, (399UL << 13) + 1) == p);
+	check(ha_malloc_usable_size(p) == 400UL << 13);
 	q = ha_realloc(p, 100);
 	check(q && q != p && q[99] == 7 && ha_malloc_usable_size(q) < 200);
 	ha_free(q);
@@ -575,6 +606,7 @@ Suite *unit_suite(void)
 	tcase_add_loop_test(tc, large, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, calloc_zeroes, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, realloc_walk, 0, NR_HEAP_MODES);
+	tcase_add_loop_test(tc, realloc_medium, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, realloc_in_place, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, realloc_edges, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, aligned, 0, NR_HEAP_MODES);

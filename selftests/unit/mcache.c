@@ -29,9 +29,9 @@ static bool get(unsigned int sc, struct mag_slot *slot)
 	if (!mcache_pop(sc, slot) && !mcache_alloc_slow(sc, slot))
 		return false;
 	addr = (uintptr_t)slot->obj;
-	route = page_word_route(arena_page_word(arena_lookup(addr), addr));
+	route = page_entry_route(arena_entry(addr));
 	check(route_class(route) == sc && route_nid(route) < topo.nr_nodes);
-	check(slot->state == page_word_states(arena_page_word(arena_lookup(addr), addr)) +
+	check(slot->state == arena_entry(addr)->states +
 	      mspan_index(heap_arena_find_span(addr), addr));
 	check(__atomic_exchange_n(slot->state, OBJECT_LIVE, __ATOMIC_RELAXED) ==
 	      OBJECT_FREE);
@@ -42,7 +42,7 @@ static bool get(unsigned int sc, struct mag_slot *slot)
 static void put(struct mag_slot slot)
 {
 	uintptr_t addr = (uintptr_t)slot.obj;
-	unsigned int route = page_word_route(arena_page_word(arena_lookup(addr), addr));
+	unsigned int route = page_entry_route(arena_entry(addr));
 
 	check(*(void **)slot.obj == slot.obj);
 	check(__atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_RELAXED) ==

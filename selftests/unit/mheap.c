@@ -167,7 +167,7 @@ static void step_resize(struct world *w)
 	room = nr > old ? page_alloc_count_free(pa, h->start + old * HA_PAGE_SIZE,
 						nr - old) : 0;
 	fits = nr <= old || room == nr - old;
-	check(mheap_resize_large(h->s, nr) == fits);
+	check(mheap_resize_span(h->s, nr) == fits);
 	if (fits) {
 		h->nr_pages = nr;
 		w->nr_pages += nr - old;
@@ -439,7 +439,7 @@ START_TEST(fork_locks)
 		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
 			check(lock_is_held(&mheaps[n].cache[i].lock));
 	}
-	mheap_fork_done(4);
+	mheap_fork_done(4, false);
 	check(!mheap_fork_held(4));
 	check(mheap_alloc_span(3, 1, 1));
 }

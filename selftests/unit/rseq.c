@@ -32,7 +32,7 @@ struct table {
 static void table_init(struct table *t, const unsigned int *sizes)
 {
 	for (unsigned int i = 0; i < NR_MAGS; i++) {
-		uint32_t base = (char *)t->slots[i] - (char *)t;
+		uint32_t base = (char *)t->slots[i] - (char *)&t->hdrs[i];
 
 		t->hdrs[i].base = t->hdrs[i].top = base;
 		t->hdrs[i].limit = base + sizes[i] * MAG_SLOT_SIZE;
@@ -40,7 +40,7 @@ static void table_init(struct table *t, const unsigned int *sizes)
 }
 
 /* One interface for both forms. */
-static struct mag_ref refs[MAX_CIDS];
+static struct mag_hdr *hdrs[MAX_CIDS], *rows[MAX_CIDS];
 static const size_t id_off = RSEQ_OFF_CPU_ID;
 static struct table table;
 static bool by_rseq;
@@ -52,25 +52,25 @@ static void *area(void)
 
 static bool pop(size_t i, struct mag_slot *out)
 {
-	return by_rseq ? rseq_mag_pop(area(), &id_off, refs, i << MAG_HDR_SHIFT, out) :
+	return by_rseq ? rseq_mag_pop(area(), &id_off, rows, i << MAG_HDR_SHIFT, out) :
 			 mag_pop(table.hdrs, i, out);
 }
 
 static bool push(size_t i, struct mag_slot slot)
 {
-	return by_rseq ? rseq_mag_push(area(), &id_off, refs, i << MAG_HDR_SHIFT, slot) :
+	return by_rseq ? rseq_mag_push(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot) :
 			 mag_push(table.hdrs, i, slot);
 }
 
 static size_t pop_n(size_t i, struct mag_slot *dst, size_t n)
 {
-	return by_rseq ? rseq_mag_pop_n(area(), &id_off, refs, i << MAG_HDR_SHIFT, dst, n) :
+	return by_rseq ? rseq_mag_pop_n(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, dst, n) :
 			 mag_pop_n(table.hdrs, i, dst, n);
 }
 
 static size_t push_n(size_t i, const struct mag_slot *src, size_t n)
 {
-	return by_rseq ? rseq_mag_push_n(area(), &id_off, refs, i << MAG_HDR_SHIFT, src, n) :
+	return by_rseq ? rseq_mag_push_n(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, src, n) :
 			 mag_push_n(table.hdrs, i, src, n);
 }
 
@@ -80,7 +80,7 @@ static void begin(bool rseq, const unsigned int *sizes)
 	by_rseq = rseq;
 	table_init(&table, sizes);
 	for (unsigned int i = 0; i < MAX_CIDS; i++)
-		refs[i] = (struct mag_ref){ table.hdrs, 0 };
+		hdrs[i] = rows[i] = table.hdrs;
 }
 
 static struct mag_slot token(uintptr_t n)
@@ -154,7 +154,7 @@ START_TEST(model)
 
 			check(h->top - h->base == m.nr[i] * MAG_SLOT_SIZE);
 			check(h->limit - h->base == model_sizes[i] * MAG_SLOT_SIZE);
-			check(same(mag_slot_at(table.hdrs, h->base), m.slot[i],
+			check(same(mag_slot_at(h, h->base), m.slot[i],
 				   m.nr[i]));
 		}
 	}
@@ -181,13 +181,13 @@ START_TEST(nothing)
 END_TEST
 
 /* pop is led to the row of the node, the others count from node 0's. */
-START_TEST(rows)
+START_TEST(own_row)
 {
 	struct mag_slot out;
 
 	begin(true, model_sizes);
 	for (unsigned int i = 0; i < MAX_CIDS; i++)
-		refs[i].row = 4 * sizeof(struct mag_hdr);
+		rows[i] = &table.hdrs[4];
 	check(push(5, token(5)) && push(1, token(1)));
 	check(pop(1, &out) && same(&out, &(struct mag_slot[]){ token(5) }[0], 1));
 	check(!pop(1, &out) && pop_n(1, &out, 1) == 1);
@@ -310,7 +310,7 @@ START_TEST(storms)
 	by_rseq = true;
 	for (unsigned int i = 0; i < CPU_SETSIZE; i++) {
 		table_init(&storm.by_cpu[i], storm_sizes);
-		refs[i] = (struct mag_ref){ storm.by_cpu[i].hdrs, 0 };
+		hdrs[i] = rows[i] = storm.by_cpu[i].hdrs;
 	}
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		check(!pthread_create(&t[i], NULL, storm_thread, (void *)i));
@@ -323,8 +323,7 @@ START_TEST(storms)
 
 			check(h->base <= h->top && h->top <= h->limit);
 			for (uint32_t o = h->base; o < h->top; o += MAG_SLOT_SIZE) {
-				uintptr_t n = (uintptr_t)mag_slot_at(
-					storm.by_cpu[i].hdrs, o)->obj / 16;
+				uintptr_t n = (uintptr_t)mag_slot_at(h, o)->obj / 16;
 
 				check(n < NR_TOKENS && storm.holders[n] == 0);
 				storm.holders[n] = 1 << 16;
@@ -349,7 +348,7 @@ int main(void)
 	tcase_add_loop_test(tc, model, 0, 1 + has);
 	tcase_add_loop_test(tc, nothing, 0, 1 + has);
 	if (has) {
-		tcase_add_test(tc, rows);
+		tcase_add_test(tc, own_row);
 		tcase_add_test(tc, storms);
 	} else {
 		unit_skip("model, nothing, rows, storms by sequence",

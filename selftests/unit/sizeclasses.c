@@ -61,8 +61,12 @@ START_TEST(test_project_table)
 		ck_assert_uint_eq(size_classes[sc].size, tab[sc].size);
 		ck_assert_uint_eq(size_classes[sc].pages, tab[sc].nr_pages);
 	}
-	ck_assert_uint_eq(size_classes[NR_SIZE_CLASSES - 1].size,
+	ck_assert_uint_eq(size_classes[FIRST_MEDIUM_CLASS - 1].size,
 			  MAX_SMALL_SIZE);
+	ck_assert_uint_eq(size_classes[NR_SIZE_CLASSES - 1].size,
+			  MAX_MEDIUM_SIZE);
+	/* the small ones are the seed's */
+	ck_assert_uint_eq(FIRST_MEDIUM_CLASS, NR_SEED);
 }
 END_TEST
 
@@ -74,13 +78,16 @@ START_TEST(test_class)
 
 	ck_assert_uint_gt(c->size, c[-1].size);
 	ck_assert(c->size == 8 || c->size % 16 == 0);
-	ck_assert_uint_le(c->pages, MAX_SPAN_PAGES);
+	ck_assert(_i >= FIRST_MEDIUM_CLASS || c->pages <= MAX_SPAN_PAGES);
+	ck_assert(_i < FIRST_MEDIUM_CLASS || c->nelems == 1);
 	ck_assert_uint_le(c->nelems, MAX_SPAN_OBJECTS);
 	ck_assert_uint_eq(c->nelems, span / c->size);
 	ck_assert_uint_le(span % c->size, span / 8);
 	ck_assert_uint_ge(c->batch, 1);
-	ck_assert_uint_le(c->batch, 32);
-	ck_assert(c->batch == 1 || c->batch * c->size <= 16384);
+	ck_assert_uint_le(c->batch, 64);
+	ck_assert(c->batch <= 32 || c->batch * c->size <= 8192);
+	ck_assert(c->batch == 1 ||
+		  c->batch * c->size <= (c->size < PAGE_BYTES ? 16384 : 65536));
 	for (off = 0; off < span; off++) {
 		uint64_t product = (uint64_t)off * c->magic;
 
@@ -101,6 +108,13 @@ START_TEST(test_class_of_size)
 		if (class_of_8[(size + 7) >> 3] != sc)
 			ck_abort_msg("size %u: class %u, expected %u", size,
 				     class_of_8[(size + 7) >> 3], sc);
+	}
+	for (; size <= MAX_MEDIUM_SIZE; size++) {
+		if (size > size_classes[sc].size)
+			sc++;
+		if (medium_class(size) != sc)
+			ck_abort_msg("size %u: class %u, expected %u", size,
+				     medium_class(size), sc);
 	}
 }
 END_TEST

@@ -19,7 +19,7 @@ struct world {
 static struct mspan *span_new(unsigned int sc, unsigned int i)
 {
 	unsigned int n = class_nelems(sc);
-	uint8_t *states = calloc(1, mspan_state_bytes(n));
+	uint8_t *states = calloc(1, mspan_state_bytes(sc));
 	struct mspan *s = calloc(1, mspan_bytes(n));
 
 	check(s && states);
@@ -104,8 +104,9 @@ static void drain(struct mspan *s, unsigned int n, struct unit_rand *r)
 	while (n-- && s->nr_alloc) {
 		unsigned int i = rand_below(r, s->nelems);
 
-		while (!mspan_free(s, i))
+		while (!bitmap_test(s->bits, i))
 			i = (i + 1) % s->nelems;
+		mspan_free(s, i / 64, 1ULL << (i % 64));
 	}
 }
 

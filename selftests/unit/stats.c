@@ -4,9 +4,12 @@
  * and the line of the report.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "conf.h"
@@ -16,14 +19,17 @@
 #include "fake/early.h"
 
 #define MAX_LIVE	500
+#ifndef PR_SET_VMA
+#define PR_SET_VMA		0x53564d41
+#define PR_SET_VMA_ANON_NAME	0
+#endif
 
 static struct ha_stats get(void)
 {
 	struct ha_stats st = { .size = sizeof(st) };
 
 	check(ha_stats_get(&st) == 0 && st.size == sizeof(st));
-	check(st.mapped == st.in_use + st.free);
-	check(st.returned <= st.free);
+	check(st.mapped == st.in_use + st.free + st.returned);
 	check(st.live + st.cached <= st.in_use);
 	check(st.mapped == vm_stat.prepared[VM_HEAP]);
 	check(st.reserved == vm_stat.reserved[VM_HEAP]);
@@ -58,7 +64,7 @@ START_TEST(live_exact)
 	check(last.nr_spans == 0 && last.nr_refill == 0 && last.nr_spans_total == 0);
 	for (unsigned int step = 0; step < 6000; step++) {
 		unsigned int i = rand_below(&r, MAX_LIVE);
-		size_t size = rand_log(&r, rand_below(&r, 16) ? 15 : 20);
+		size_t size = rand_log(&r, rand_below(&r, 16) ? 15 : 23);
 
 		if (p[i]) {
 			live -= usable(p[i]);
@@ -68,7 +74,7 @@ START_TEST(live_exact)
 			p[i] = ha_malloc(size);
 			check(p[i]);
 			live += usable(p[i]);
-			nr_large += size > MAX_SMALL_SIZE;
+			nr_large += size > MAX_MEDIUM_SIZE;
 		}
 		st = get();
 		check(st.live == live && st.nr_large == nr_large);
@@ -84,7 +90,7 @@ START_TEST(live_exact)
 	ha_release();
 	st = get();
 	check(st.live == 0 && st.cached == 0 && st.in_use == 0 && st.nr_spans == 0);
-	check(st.free == st.mapped && st.returned == st.free);
+	check(st.free == 0 && st.returned == st.mapped);
 }
 END_TEST
 
@@ -132,6 +138,63 @@ START_TEST(after_threads)
 	check(st.live == live && st.cached == 0);
 }
 END_TEST
+
+/* Bytes of the mappings whose name begins with "heaparena", as /proc lists them. */
+static size_t named_bytes(void)
+{
+	static char buf[1 << 20];
+	static const char name[] = "[anon:heaparena ";
+	int fd = open("/proc/self/maps", O_RDONLY);
+	size_t len = 0, sum = 0;
+	ssize_t n;
+
+	check(fd >= 0);
+	while ((n = read(fd, buf + len, sizeof(buf) - 1 - len)) > 0)
+		len += n;
+	close(fd);
+	buf[len] = '\0';
+	for (char *p = buf, *end; *p; p = end + 1) {
+		unsigned long from, to;
+
+		end = strchr(p, '\n');
+		*end = '\0';
+		check(sscanf(p, "%lx-%lx", &from, &to) == 2);
+		if (strstr(p, name))
+			sum += to - from;
+	}
+	return sum;
+}
+
+/* Each mapping that was made has its name. */
+START_TEST(all_named)
+{
+	static void *p[40000];
+	size_t bytes = 0;
+
+	conf.thp = _i ? THP_ALWAYS : THP_AUTO;
+	heap_up(&heap_modes[0]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = ha_malloc(i % 100 ? 16 : 100000);
+		check(p[i]);
+	}
+	/* enough for states on huge pages */
+	for (unsigned int i = 0; i < 3000000; i++)
+		check(ha_malloc(16));
+	for (unsigned int k = 0; k < NR_VM_KINDS; k++)
+		bytes += vm_stat.reserved[k] + vm_stat.prepared[k];
+	ck_assert_uint_eq(named_bytes(), bytes);
+}
+END_TEST
+
+/* The kernel knows names of anonymous memory. */
+static bool kernel_names(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool ok = p != MAP_FAILED && !prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 4096, "x");
+
+	munmap(p, 4096);
+	return ok;
+}
 
 /* An older caller knows a shorter struct: no byte behind it is written. */
 START_TEST(short_struct)
@@ -190,7 +253,7 @@ static void report_child(void)
 	heap_up(&heap_modes[0]);
 	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
 		p[i] = ha_malloc(1000);
-	check(p[99] && ha_malloc(1 << 20) && ha_malloc(1 << 20));
+	check(p[99] && ha_malloc(2 << 20) && ha_malloc(2 << 20));
 	exit(0);
 }
 
@@ -292,6 +355,10 @@ Suite *unit_suite(void)
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, live_exact, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, after_threads, 0, NR_HEAP_MODES);
+	if (kernel_names())
+		tcase_add_loop_test(tc, all_named, 0, 2);
+	else
+		unit_skip("all_named", "the kernel has no names for anonymous memory");
 	tcase_add_test(tc, short_struct);
 	tcase_add_test(tc, report);
 	tcase_add_test(tc, report_pid);

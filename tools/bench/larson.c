@@ -135,6 +135,7 @@ int main(int argc, char **argv)
 	    !nr_generations || !size_min || size_max < size_min)
 		bench_die("need no zero count and 0 < min <= max");
 
+	nr_rounds = bench_scaled(nr_rounds);
 	chains = bench_map(nr_chains * sizeof(*chains));
 	for (i = 0; i < nr_chains; i++) {
 		chains[i].slots = bench_map(nr_slots * sizeof(void *));
@@ -157,6 +158,9 @@ int main(int argc, char **argv)
 		pthread_cond_wait(&all_ended, &lock);
 	pthread_mutex_unlock(&lock);
 	bench_stop(&b);
+	bench_peak(&b);
+	for (i = 0; i < nr_chains * nr_slots; i++)
+		free(chains[i / nr_slots].slots[i % nr_slots]);
 
 	snprintf(params, sizeof(params),
 		 "threads=%llu,slots=%llu,rounds=%llu,generations=%llu,size=%u-%u",

@@ -60,9 +60,8 @@ static void run_mixed(void)
 	}
 }
 
-static void run_stack(void)
+static void run_stack(void **stack)
 {
-	void **stack = bench_map(depth * sizeof(*stack));
 	uint64_t i, j;
 
 	for (i = 0; i < nr_pairs; i += depth) {
@@ -79,10 +78,9 @@ static void run_stack(void)
 
 static void *worker(void *arg)
 {
-	(void)arg;
 	pthread_barrier_wait(&gate);
 	if (depth > 1)
-		run_stack();
+		run_stack(arg);
 	else if (sizes[0] == sizes[1] && sizes[0] == sizes[2])
 		run_fixed(sizes[0]);
 	else
@@ -96,6 +94,7 @@ int main(int argc, char **argv)
 	uint64_t nr_threads = 1, lo = 64, hi = 64, rnd = bench_seed(1, 0);
 	pthread_t *threads;
 	char params[128];
+	void *stack;
 	struct bench b;
 	unsigned int i;
 	char *dash;
@@ -126,18 +125,21 @@ int main(int argc, char **argv)
 	if (!lo || hi < lo || hi >> 31 || !depth || !nr_pairs || !nr_threads)
 		bench_die("need 0 < lo <= hi < 2^31, and no zero count");
 
-	nr_pairs = (nr_pairs + depth - 1) / depth * depth;
+	nr_pairs = (bench_scaled(nr_pairs) + depth - 1) / depth * depth;
 	for (i = 0; i < NR_SIZES; i++)
 		sizes[i] = bench_size(bench_random(&rnd), BENCH_UNIFORM, lo, hi);
 	threads = bench_map(nr_threads * sizeof(*threads));
 	pthread_barrier_init(&gate, NULL, nr_threads);
 	for (i = 1; i < nr_threads; i++)
-		if (pthread_create(&threads[i], NULL, worker, NULL))
+		if (pthread_create(&threads[i], NULL, worker,
+				   bench_map(depth * sizeof(void *))))
 			bench_die("no thread");
+	stack = bench_map(depth * sizeof(void *));
 
 	bench_start(&b);
-	worker(NULL);
+	worker(stack);
 	bench_stop(&b);
+	bench_peak(&b);
 	for (i = 1; i < nr_threads; i++)
 		pthread_join(threads[i], NULL);
 

@@ -7,144 +7,92 @@
  * leaves and a new one of random size comes), with sizes as B. Zorn and
  * D. Grunwald found them in "Empirical Measurements of Six
  * Allocation-intensive C Programs" (SIGPLAN Notices 27(12), 1992): many small
- * ones and a long tail. At 1e3 objects all is in cache; from 1e5 on the object
- * freed and everything the allocator knows about it is cold.
+ * ones and a long tail; and, as -d phase, with sizes that move on while the
+ * objects of the phase before still die, as P. Wilson, M. Johnstone, M. Neely
+ * and D. Boles ask of a test in "Dynamic Storage Allocation: A Survey and
+ * Critical Review" (IWMM 1995). At 1e3 objects all is in cache; from 1e5 on the
+ * object freed and everything the allocator knows about it is cold.
  *
- *	replace [-n live] [-o ops] [-d power|uniform] [-a min] [-b max]
- *		[-t threads] [-s seed]
+ *	replace [-n live] [-o ops] [-d power|uniform|phase] [-a min] [-b max]
+ *		[-t threads]
+ *
+ *	phase: after as many operations as there are live objects, sizes come
+ *	from the next factor of four in [min, max]; past the last, from the first
  *
  * An operation is one free, one malloc, and a write of the new object's first
  * and last byte. The filling is not timed. With threads each has its own
  * live / threads objects.
  */
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "bench.h"
 
-struct worker {
-	pthread_t	thread;
-	void		**slots;
-	uint64_t	rnd;
-} __attribute__((aligned(128)));
-
-static uint64_t nr_slots;	/* of each thread */
-static uint64_t nr_ops;		/* of each thread */
-static uint32_t size_min = 16, size_max = 1024;
-static enum bench_dist dist = BENCH_POWER;
-static pthread_barrier_t gate;
+static uint64_t live = 100 * 1000, nr_ops = 4 * 1000 * 1000, nr_threads = 1;
+static uint64_t dist, size_min = 16, size_max = 1024;
 
 static void *new_object(uint64_t *rnd)
 {
-	size_t size = bench_size(bench_random(rnd), dist, size_min, size_max);
-	void *p = malloc(size);
-
-	if (!p)
-		bench_die("malloc(%zu) failed", size);
-	bench_touch(p, size);
-	return p;
+	return bench_object(bench_size(bench_random(rnd), dist, size_min, size_max));
 }
 
-static void fill(struct worker *w)
+static void fill(struct bench_worker *w)
 {
 	uint64_t i;
 
-	for (i = 0; i < nr_slots; i++)
+	for (i = 0; i < w->nr_slots; i++)
 		w->slots[i] = new_object(&w->rnd);
 }
 
-static void replace(struct worker *w)
+static void replace(struct bench_worker *w)
 {
 	uint64_t i, rnd = w->rnd;
 
-	for (i = 0; i < nr_ops; i++) {
-		void **slot = &w->slots[bench_below(bench_random(&rnd), nr_slots)];
+	for (i = 0; i < w->nr_ops; i++) {
+		void **slot = &w->slots[bench_below(bench_random(&rnd), w->nr_slots)];
 
 		free(*slot);
 		*slot = new_object(&rnd);
 	}
 }
 
-static void *worker(void *arg)
+static void replace_in_phases(struct bench_worker *w)
 {
-	struct worker *w = arg;
+	uint64_t i, left = w->nr_slots, rnd = w->rnd;
+	uint32_t lo = size_min, hi;
 
-	fill(w);
-	pthread_barrier_wait(&gate);	/* all are full: the clock starts */
-	pthread_barrier_wait(&gate);
-	replace(w);
-	pthread_barrier_wait(&gate);	/* the clock stops */
-	pthread_barrier_wait(&gate);	/* the peak has been read */
-	return NULL;
+	hi = lo * 4 < size_max ? lo * 4 : size_max;
+	for (i = 0; i < w->nr_ops; i++) {
+		void **slot = &w->slots[bench_below(bench_random(&rnd), w->nr_slots)];
+
+		free(*slot);
+		*slot = bench_object(bench_size(bench_random(&rnd), BENCH_UNIFORM, lo, hi));
+		if (--left)
+			continue;
+		left = w->nr_slots;
+		lo = hi < size_max ? hi : size_min;
+		hi = lo * 4 < size_max ? lo * 4 : size_max;
+	}
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t live = 100 * 1000, ops = 0, nr_threads = 1, seed = 1, i;
-	struct worker *workers;
-	char params[160];
-	struct bench b;
-	int c;
+	static const char *const dists[] = { "power", "uniform", "phase", NULL };
+	const struct bench_option options[] = {
+		{ 'n', "live", &live, NULL },
+		{ 'o', "ops", &nr_ops, NULL },
+		{ 'd', "dist", &dist, dists },
+		{ 'a', "min", &size_min, NULL },
+		{ 'b', "max", &size_max, NULL },
+		{ 't', "threads", &nr_threads, NULL },
+		{ 0 },
+	};
+	struct bench_load load = { .name = "replace", .fill = fill, .work = replace };
+	const char *params = bench_options(argc, argv, options);
 
-	while ((c = getopt(argc, argv, "n:o:d:a:b:t:s:")) != -1) {
-		switch (c) {
-		case 'n':
-			live = bench_number(optarg);
-			break;
-		case 'o':
-			ops = bench_number(optarg);
-			break;
-		case 'd':
-			dist = strcmp(optarg, "uniform") ? BENCH_POWER : BENCH_UNIFORM;
-			break;
-		case 'a':
-			size_min = bench_number(optarg);
-			break;
-		case 'b':
-			size_max = bench_number(optarg);
-			break;
-		case 't':
-			nr_threads = bench_number(optarg);
-			break;
-		case 's':
-			seed = bench_number(optarg);
-			break;
-		default:
-			bench_die("usage: replace [-n live] [-o ops] [-d power|uniform] [-a min] [-b max] [-t threads] [-s seed]");
-		}
+	if (live < nr_threads || size_max < size_min || size_max >> 31)
+		bench_die("need threads <= live and min <= max < 2^31");
+	if (dist == 2) {
+		dist = BENCH_UNIFORM;
+		load.work = replace_in_phases;
 	}
-	if (!nr_threads || live < nr_threads || live >> 31 || !size_min ||
-	    size_max < size_min)
-		bench_die("need threads <= live < 2^31 and 0 < min <= max");
-	if (!ops)
-		ops = live > 1000 * 1000 ? 4 * live : 4 * 1000 * 1000;
-
-	nr_slots = live / nr_threads;
-	nr_ops = ops / nr_threads;
-	workers = bench_map(nr_threads * sizeof(*workers));
-	pthread_barrier_init(&gate, NULL, nr_threads + 1);
-	for (i = 0; i < nr_threads; i++) {
-		workers[i].slots = bench_map(nr_slots * sizeof(void *));
-		workers[i].rnd = bench_seed(seed, i);
-		if (pthread_create(&workers[i].thread, NULL, worker, &workers[i]))
-			bench_die("no thread");
-	}
-
-	pthread_barrier_wait(&gate);
-	bench_start(&b);
-	pthread_barrier_wait(&gate);
-	pthread_barrier_wait(&gate);
-	bench_stop(&b);
-	snprintf(params, sizeof(params), "live=%llu,dist=%s,size=%u-%u,threads=%llu",
-		 (unsigned long long)live,
-		 dist == BENCH_POWER ? "power" : "uniform", size_min, size_max,
-		 (unsigned long long)nr_threads);
-	bench_report(&b, "replace", params, nr_ops * nr_threads, nr_threads);
-	pthread_barrier_wait(&gate);
-	for (i = 0; i < nr_threads; i++)
-		pthread_join(workers[i].thread, NULL);
+	bench_run(&load, params, nr_threads, live, nr_ops);
 	return 0;
 }

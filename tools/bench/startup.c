@@ -14,6 +14,7 @@
  * One line a name; ns_per_op is the median (or the minimum) over the rounds
  * from posix_spawn() to the return of wait4(). Peak memory is the child's
  * ru_maxrss, which is at least this program's own: compare, do not subtract.
+ * There is no memory after the work, printed as -.
  */
 #include <fcntl.h>
 #include <spawn.h>
@@ -35,6 +36,8 @@ struct subject {
 	uint64_t	cpu;		/* ns, all rounds */
 	long		rss_kb;
 	long		nr_faults;	/* of the last round */
+	long		voluntary;	/* context switches, all rounds */
+	long		involuntary;
 };
 
 static struct subject subjects[NR_MAX];
@@ -61,6 +64,8 @@ static void run_once(struct subject *s, const char *program, uint64_t round)
 	s->cpu += (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000000ull +
 		  (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1000ull;
 	s->nr_faults = ru.ru_minflt;
+	s->voluntary += ru.ru_nvcsw;
+	s->involuntary += ru.ru_nivcsw;
 	if (ru.ru_maxrss > s->rss_kb)
 		s->rss_kb = ru.ru_maxrss;
 }
@@ -120,6 +125,8 @@ int main(int argc, char **argv)
 	for (j = 0; j < nr; j++) {	/* page cache */
 		run_once(&subjects[j], program, 0);
 		subjects[j].cpu = 0;
+		subjects[j].voluntary = 0;
+		subjects[j].involuntary = 0;
 	}
 	for (i = 0; i < nr_rounds; i++)
 		for (j = 0; j < nr; j++)
@@ -129,10 +136,12 @@ int main(int argc, char **argv)
 		struct subject *s = &subjects[j];
 
 		qsort(s->wall, nr_rounds, sizeof(*s->wall), compare);
-		printf("startup preload=%s,program=%s %.2f %ld %ld %.2f\n",
+		/* Nothing is left after the end of a process: no memory then. */
+		printf("startup preload=%s,program=%s %.2f %ld %ld %.2f - %ld %ld %llu\n",
 		       s->name, program,
 		       (double)s->wall[want_min ? 0 : nr_rounds / 2],
-		       s->rss_kb, s->nr_faults, (double)s->cpu / nr_rounds);
+		       s->rss_kb, s->nr_faults, (double)s->cpu / nr_rounds,
+		       s->voluntary, s->involuntary, (unsigned long long)nr_rounds);
 	}
 	return 0;
 }

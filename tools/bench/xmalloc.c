@@ -157,6 +157,7 @@ int main(int argc, char **argv)
 	    !ops || !size_min || size_max < size_min)
 		bench_die("need no zero count and 0 < min <= max");
 
+	ops = bench_scaled(ops);
 	nr_rounds = (ops + nr_producers * nr_objects - 1) / (nr_producers * nr_objects);
 	full.nr_to_come = nr_rounds * nr_producers;
 	empty.nr_to_come = nr_crates + full.nr_to_come;
@@ -178,6 +179,7 @@ int main(int argc, char **argv)
 	for (i = 0; i < nr_threads; i++)
 		pthread_join(threads[i], NULL);
 	bench_stop(&b);
+	bench_peak(&b);
 
 	snprintf(params, sizeof(params),
 		 "producers=%llu,consumers=%llu,in_flight=%llu,size=%u-%u",

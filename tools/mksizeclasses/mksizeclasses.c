@@ -10,7 +10,7 @@
  * The rule is in rule.c. This file derives what the library looks up at run
  * time, and proves each derived constant before it prints anything:
  *
- *	magic		ceil(2^32 / size). For an offset into a span,
+ *	magic		ceil(2^32 / size), floor for one object a span. For an offset into a span,
  *			(off * magic) >> 32 is off / size, and the low 32 bits
  *			are below magic exactly where off % size is 0. Tried
  *			for every offset of the span; a class for which 32 bits
@@ -31,9 +31,15 @@
 /* Alignments 16 << 0 .. 16 << 9; the last is the page size. */
 #define NR_ALIGNS 10
 
-/* One refill should move about this much memory, and at most 32 objects. */
+/*
+ * One refill should move about this much memory: more of the objects that are
+ * costly to come by, whose misses take a page heap's lock. Of small ones up to 64,
+ * whose states are a cache line, as long as they are half of it.
+ */
 #define BATCH_BYTES 16384
-#define BATCH_MAX 32
+#define BATCH_BYTES_PAGES 65536
+#define BATCH_SOME 32
+#define BATCH_MAX 64
 
 static const struct rule_params *params = &rule_project;
 static struct rule_class tab[RULE_MAX_CLASSES];
@@ -56,15 +62,30 @@ static unsigned int nelems_of(unsigned int sc)
 	return sc ? span_of(sc) / tab[sc].size : 1;
 }
 
+static int is_medium(unsigned int sc)
+{
+	return tab[sc].size > params->max_small;
+}
+
+/* Of one object the index is 0 throughout: rounded down, 32 bits always do. */
 static uint32_t magic_of(unsigned int sc)
 {
+	if (is_medium(sc))
+		return UINT32_MAX / tab[sc].size;
 	return sc ? UINT32_MAX / tab[sc].size + 1 : 0;
 }
 
 static unsigned int batch_of(unsigned int sc)
 {
-	unsigned int n = sc ? BATCH_BYTES / tab[sc].size : 1;
+	unsigned int size = tab[sc].size, n;
 
+	if (!sc)
+		return 1;
+	n = (size < params->page_size ? BATCH_BYTES : BATCH_BYTES_PAGES) / size;
+	if (n > BATCH_SOME) {
+		n = BATCH_BYTES / 2 / size;
+		n = n < BATCH_SOME ? BATCH_SOME : n;
+	}
 	return n < 1 ? 1 : n > BATCH_MAX ? BATCH_MAX : n;
 }
 
@@ -107,6 +128,8 @@ static void verify_class(unsigned int sc)
 		if (((uint32_t)product < magic) != (off % size == 0))
 			die(sc, "32-bit magic gives a wrong start test");
 	}
+	if (is_medium(sc) && nelems_of(sc) != 1)
+		die(sc, "a medium span holds one object");
 }
 
 static void verify(void)
@@ -117,8 +140,10 @@ static void verify(void)
 		die(0, "the class number does not fit a byte");
 	for (sc = 1; sc < nr; sc++)
 		verify_class(sc);
-	if (tab[nr - 1].size != params->max_small)
-		die(nr - 1, "the largest class is not max_small");
+	for (sc = 1; tab[sc].size < params->max_small; sc++)
+		;
+	if (tab[sc].size != params->max_small)
+		die(sc, "max_small is no class");
 }
 
 /* Bytes lost in a full span, by the tail and by the worst request sizes. */
@@ -152,30 +177,39 @@ static void print_banner(const char *spdx, const char *title)
 
 static void print_header(void)
 {
-	unsigned int sc, max_pages = 0, max_nelems = 0;
+	unsigned int sc, max_pages = 0, max_nelems = 0, first_medium = 0;
+	unsigned int shift = 0;
 
 	for (sc = 1; sc < nr; sc++) {
-		if (tab[sc].nr_pages > max_pages)
+		if (!is_medium(sc) && tab[sc].nr_pages > max_pages)
 			max_pages = tab[sc].nr_pages;
+		if (is_medium(sc) && !first_medium)
+			first_medium = sc;
 		if (nelems_of(sc) > max_nelems)
 			max_nelems = nelems_of(sc);
 	}
+	while (params->max_small >> shift > 1)
+		shift++;
 	print_banner("/* SPDX-License-Identifier: MIT */",
-		     "sizeclasses.h - the size classes of small objects");
-	printf(" * Class 0 stands for large objects, which have spans of their"
-	       " own; classes\n"
-	       " * from 1 on hold objects of one size each. Constant data, for"
-	       " every layer.\n"
+		     "sizeclasses.h - the size classes of small and medium objects");
+	printf(" * Classes from 1 on hold objects of one size each: small ones"
+	       " share spans, a\n"
+	       " * medium one has a span of its own. Class 0 stands for large"
+	       " objects, whose\n"
+	       " * spans are made to measure. Constant data, for every layer.\n"
 	       " */\n"
 	       "#ifndef LIB_SIZECLASSES_H\n"
 	       "#define LIB_SIZECLASSES_H\n\n"
 	       "#include <stdint.h>\n\n"
 	       "#define NR_SIZE_CLASSES %u\n"
-	       "#define MAX_SMALL_SIZE %u\t/* bytes; above it, class 0 */\n"
+	       "#define MAX_SMALL_SIZE %u\n"
+	       "#define FIRST_MEDIUM_CLASS %u\n"
+	       "#define MAX_MEDIUM_SIZE %u\t/* bytes; above it, class 0 */\n"
 	       "#define MAX_SPAN_PAGES %u\t/* of any small class */\n"
 	       "#define MAX_SPAN_OBJECTS %u\n"
 	       "#define NR_ALIGNED_CLASSES %u\t/* rows of aligned_class */\n\n",
-	       nr, params->max_small, max_pages, max_nelems, NR_ALIGNS);
+	       nr, params->max_small, first_medium, params->max_medium, max_pages,
+	       max_nelems, NR_ALIGNS);
 	printf("/*\n"
 	       " * For an offset into a span, (u64)off * magic >> 32 is the"
 	       " index of the object\n"
@@ -187,11 +221,18 @@ static void print_header(void)
 	       " */\n"
 	       "struct size_class {\n"
 	       "\tuint32_t size;\t\t/* bytes an object */\n"
-	       "\tuint32_t magic;\t\t/* ceil(2^32 / size) */\n"
+	       "\tuint32_t magic;\t\t/* 2^32 / size, rounded as it must be */\n"
 	       "\tuint16_t nelems;\t/* objects a span */\n"
 	       "\tuint8_t pages;\t\t/* pages a span */\n"
 	       "\tuint8_t batch;\t\t/* objects moved at once */\n"
 	       "};\n\n");
+	printf("/* Class of a size above MAX_SMALL_SIZE, up to MAX_MEDIUM_SIZE. */\n"
+	       "static inline unsigned int medium_class(unsigned int size)\n"
+	       "{\n"
+	       "\tunsigned int log = 31 - __builtin_clz(size - 1);\n\n"
+	       "\treturn FIRST_MEDIUM_CLASS + (log - %u) * %u +\n"
+	       "\t       ((size - 1) >> (log - 2)) %% %u;\n"
+	       "}\n\n", shift, RULE_MEDIUM_STEPS, RULE_MEDIUM_STEPS);
 	printf("#pragma GCC visibility push(hidden)\n\n"
 	       "extern const struct size_class"
 	       " size_classes[NR_SIZE_CLASSES];\n\n"
@@ -222,7 +263,7 @@ static void print_source(void)
 	unsigned int sc, i, n = params->max_small / 8 + 1;
 
 	print_banner("// SPDX-License-Identifier: MIT",
-		     "sizeclasses.c - the size classes of small objects");
+		     "sizeclasses.c - the size classes of small and medium objects");
 	printf(" * \"Max waste\" is what a full span loses when every request"
 	       " is the smallest that\n"
 	       " * falls into the class, tail included.\n"

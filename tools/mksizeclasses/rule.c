@@ -20,8 +20,13 @@
  *     larger: the tail is given to the objects. 128 keeps strides a multiple
  *     of two cache lines.
  *
+ * Medium classes follow, whole pages with a span each: four from one power of two
+ * to the next, so that a shift finds the class. What an object does not use of its
+ * pages is never touched, so that no rule bounds it.
+ *
  * Invariants of the result: sizes rise strictly; every size above 8 is a
- * multiple of 16; powers of two from 8 to the page size are classes.
+ * multiple of 16; powers of two from 8 to the page size are classes, and those
+ * above max_small.
  */
 #include "rule.h"
 
@@ -39,6 +44,7 @@ const struct rule_params rule_project = {
 	.step_pow2	= 128,
 	.step_coarse	= 2048,
 	.waste_div	= 8,
+	.max_medium	= 1 << 20,
 };
 
 static unsigned int is_pow2(unsigned int n)
@@ -77,6 +83,20 @@ static int replaces(const struct rule_params *p, const struct rule_class *c,
 	return c->nr_pages == nr_pages && span / c->size == span / size;
 }
 
+static unsigned int add_medium(const struct rule_params *p, struct rule_class *tab,
+			       unsigned int nr)
+{
+	unsigned int base, i, size;
+
+	for (base = p->max_small; base < p->max_medium; base *= 2) {
+		for (i = 1; i <= RULE_MEDIUM_STEPS; i++) {
+			size = base + base / RULE_MEDIUM_STEPS * i;
+			tab[nr++] = (struct rule_class){ size, size / p->page_size };
+		}
+	}
+	return nr;
+}
+
 unsigned int rule_make_table(const struct rule_params *p,
 			     struct rule_class *tab)
 {
@@ -100,5 +120,5 @@ unsigned int rule_make_table(const struct rule_params *p,
 		if (grown > tab[i].size)
 			tab[i].size = grown;
 	}
-	return nr;
+	return add_medium(p, tab, nr);
 }

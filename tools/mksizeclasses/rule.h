@@ -16,10 +16,11 @@
 /* What one table is made from. All sizes in bytes. */
 struct rule_params {
 	unsigned int page_size;
-	unsigned int max_small;		/* the largest class */
+	unsigned int max_small;		/* the largest that shares spans */
 	unsigned int step_pow2;		/* from this size on, step by size / 8 ... */
 	unsigned int step_coarse;	/* ... and from this size on by 256 */
 	unsigned int waste_div;		/* tail waste <= span / waste_div */
+	unsigned int max_medium;	/* the largest of one object a span; 0: none */
 };
 
 struct rule_class {
@@ -31,6 +32,9 @@ struct rule_class {
 extern const struct rule_params rule_seed;
 /* The table that the library is built with. */
 extern const struct rule_params rule_project;
+
+/* Medium classes from one power of two to the next. */
+#define RULE_MEDIUM_STEPS 4
 
 /*
  * Fill @tab (RULE_MAX_CLASSES entries) by the rule. Entry 0 is the class of

@@ -36,7 +36,8 @@
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
 	"ldr %w[h], [%[rs], %[id_off]]\n\t"				\
-	"add %[h], %[refs], %[h], lsl #4\n\t"				\
+	"ldr %[h], [%[tables], %[h], lsl #3]\n\t"			\
+	"add %[h], %[h], %[hoff]\n\t"				\
 	RSEQ_INJECT(2)
 
 #define RSEQ_SECTION_END						\
@@ -48,10 +49,10 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	     struct mag_slot *out)
 {
-	struct mag_hdr *h, *t;
+	struct mag_hdr *h;
 	uint64_t top, base;
 	void *obj;
 	uint8_t *state;
@@ -59,21 +60,18 @@ rseq_mag_pop(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"ldp %[t], %[h], [%[h]]\n\t"
-		"add %[h], %[h], %[hoff]\n\t"
-		"add %[h], %[h], %[t]\n\t"
 		"ldp %w[top], %w[base], [%[h]]\n\t"
 		"cmp %w[top], %w[base]\n\t"
 		"b.eq %l[decline]\n\t"
 		"sub %w[top], %w[top], #16\n\t"
-		"add %[base], %[t], %[top]\n\t"
+		"add %[base], %[h], %[top]\n\t"
 		"ldp %[obj], %[state], [%[base]]\n\t"
 		RSEQ_INJECT(3)
 		"str %w[top], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top), [base] "=&r" (base),
+		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
 		  [obj] "=&r" (obj), [state] "=&r" (state)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
 		  [hoff] "r" (off)
 		: "memory", "cc"
 		: decline, abort);
@@ -87,30 +85,28 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	      struct mag_slot slot)
 {
-	struct mag_hdr *h, *t;
+	struct mag_hdr *h;
 	uint64_t top, limit;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"ldr %[t], [%[h]]\n\t"
-		"add %[h], %[t], %[hoff]\n\t"
 		"ldr %w[top], [%[h]]\n\t"
 		"ldr %w[limit], [%[h], #8]\n\t"
 		"cmp %w[top], %w[limit]\n\t"
 		"b.hs %l[decline]\n\t"
-		"add %[limit], %[t], %[top]\n\t"
+		"add %[limit], %[h], %[top]\n\t"
 		"stp %[obj], %[state], [%[limit]]\n\t"
 		"add %w[top], %w[top], #16\n\t"
 		RSEQ_INJECT(3)
 		"str %w[top], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top),
+		: [h] "=&r" (h), [top] "=&r" (top),
 		  [limit] "=&r" (limit)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
 		  [hoff] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
@@ -124,37 +120,35 @@ abort:
 
 /* The copies run downwards: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
-	struct mag_hdr *h, *t;
+	struct mag_hdr *h;
 	uint64_t top, left, bytes, tmp;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"ldr %[t], [%[h]]\n\t"
-		"add %[h], %[t], %[hoff]\n\t"
 		"ldp %w[top], %w[bytes], [%[h]]\n\t"
 		"sub %w[bytes], %w[top], %w[bytes]\n\t"
 		"cmp %[bytes], %[want]\n\t"
 		"csel %[bytes], %[want], %[bytes], hi\n\t"
 		"cbz %[bytes], %l[decline]\n\t"
 		"sub %[top], %[top], %[bytes]\n\t"
-		"add %[top], %[t], %[top]\n\t"
+		"add %[top], %[h], %[top]\n\t"
 		"mov %[left], %[bytes]\n"
 		"5:\n\t"
 		"sub %[left], %[left], #8\n\t"
 		"ldr %[tmp], [%[top], %[left]]\n\t"
 		"str %[tmp], [%[dst], %[left]]\n\t"
 		"cbnz %[left], 5b\n\t"
-		"sub %[top], %[top], %[t]\n\t"
+		"sub %[top], %[top], %[h]\n\t"
 		RSEQ_INJECT(3)
 		"str %w[top], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
+		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
 		  [hoff] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
@@ -167,24 +161,22 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 		const struct mag_slot *src, size_t n)
 {
-	struct mag_hdr *h, *t;
+	struct mag_hdr *h;
 	uint64_t top, left, bytes, tmp;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"ldr %[t], [%[h]]\n\t"
-		"add %[h], %[t], %[hoff]\n\t"
 		"ldr %w[top], [%[h]]\n\t"
 		"ldr %w[bytes], [%[h], #8]\n\t"
 		"sub %w[bytes], %w[bytes], %w[top]\n\t"
 		"cmp %[bytes], %[want]\n\t"
 		"csel %[bytes], %[want], %[bytes], hi\n\t"
 		"cbz %[bytes], %l[decline]\n\t"
-		"add %[top], %[t], %[top]\n\t"
+		"add %[top], %[h], %[top]\n\t"
 		"mov %[left], %[bytes]\n"
 		"5:\n\t"
 		"sub %[left], %[left], #8\n\t"
@@ -192,13 +184,13 @@ again:
 		"str %[tmp], [%[top], %[left]]\n\t"
 		"cbnz %[left], 5b\n\t"
 		"add %[top], %[top], %[bytes]\n\t"
-		"sub %[top], %[top], %[t]\n\t"
+		"sub %[top], %[top], %[h]\n\t"
 		RSEQ_INJECT(3)
 		"str %w[top], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
+		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [refs] "r" (refs),
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
 		  [hoff] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"

@@ -12,7 +12,7 @@
  * 12, and was seen deleted.
  *
  * @rs the thread's registered area, @id_off which of its fields is the index,
- * @refs the table by id; @idx is scaled to a byte offset of headers outside.
+ * @tables the headers by id, @off the byte offset of the one meant.
  */
 #ifndef _ASM_RSEQ_H
 #define _ASM_RSEQ_H
@@ -38,7 +38,8 @@
 	RSEQ_INJECT(1)							\
 	"movq %[id_off], %[t]\n\t"					\
 	"movl (%[rs], %[t]), %k[t]\n\t"				\
-	"shlq $4, %[t]\n\t"						\
+	"movq (%[tables], %[t], 8), %[t]\n\t"			\
+	"addq %[off], %[t]\n\t"					\
 	RSEQ_INJECT(2)
 
 #define RSEQ_SECTION_END						\
@@ -52,31 +53,28 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	     struct mag_slot *out)
 {
-	uint64_t t, row, top;
+	uint64_t t, top;
 	void *obj;
 	uint8_t *state;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq 8(%[refs], %[t]), %[row]\n\t"
-		"movq (%[refs], %[t]), %[t]\n\t"
-		"addq %[off], %[row]\n\t"
-		"movl (%[t], %[row]), %k[top]\n\t"
-		"cmpl 4(%[t], %[row]), %k[top]\n\t"
+		"movl (%[t]), %k[top]\n\t"
+		"cmpl 4(%[t]), %k[top]\n\t"
 		"je %l[decline]\n\t"
 		"movq -16(%[t], %[top]), %[obj]\n\t"
 		"movq -8(%[t], %[top]), %[state]\n\t"
 		"subl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t], %[row])\n\t"
+		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
-		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&r" (obj),
-		  [state] "=&r" (state), [row] "=&r" (row)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&a" (obj),
+		  [state] "=&r" (state)
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off)
 		: "memory", "cc"
 		: decline, abort);
@@ -90,7 +88,7 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	      struct mag_slot slot)
 {
 	uint64_t t, top;
@@ -98,18 +96,17 @@ rseq_mag_push(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq (%[refs], %[t]), %[t]\n\t"
-		"movl (%[t], %[off]), %k[top]\n\t"
-		"cmpl 8(%[t], %[off]), %k[top]\n\t"
+		"movl (%[t]), %k[top]\n\t"
+		"cmpl 8(%[t]), %k[top]\n\t"
 		"jae %l[decline]\n\t"
 		"movq %[obj], (%[t], %[top])\n\t"
 		"movq %[state], 8(%[t], %[top])\n\t"
 		"addl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t], %[off])\n\t"
+		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
@@ -123,7 +120,7 @@ abort:
 
 /* The copies run downwards: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
 	uint64_t t, top, left, bytes, tmp;
@@ -131,10 +128,9 @@ rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq (%[refs], %[t]), %[t]\n\t"
-		"movl (%[t], %[off]), %k[top]\n\t"
+		"movl (%[t]), %k[top]\n\t"
 		"movl %k[top], %k[bytes]\n\t"
-		"subl 4(%[t], %[off]), %k[bytes]\n\t"
+		"subl 4(%[t]), %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
 		"testq %[bytes], %[bytes]\n\t"
@@ -149,11 +145,11 @@ again:
 		"jnz 5b\n\t"
 		"subq %[t], %[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t], %[off])\n\t"
+		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
@@ -166,7 +162,7 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off,
+rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 		const struct mag_slot *src, size_t n)
 {
 	uint64_t t, top, left, bytes, tmp;
@@ -174,9 +170,8 @@ rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_ref *refs, size_t off
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movq (%[refs], %[t]), %[t]\n\t"
-		"movl (%[t], %[off]), %k[top]\n\t"
-		"movl 8(%[t], %[off]), %k[bytes]\n\t"
+		"movl (%[t]), %k[top]\n\t"
+		"movl 8(%[t]), %k[bytes]\n\t"
 		"subl %k[top], %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
@@ -192,11 +187,11 @@ again:
 		"addq %[bytes], %[top]\n\t"
 		"subq %[t], %[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t], %[off])\n\t"
+		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [refs] "r" (refs),
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Assists: allocations that meet a limit give memory back before they go on.
+ *
+ *	soft   free pages, as many as are wanted and some more; when there are not
+ *	       enough, what depots and windows hold, once in a while.  Several threads
+ *	       at once; all of them together take half of a CPU at most, by a leaky
+ *	       bucket: when it is full, allocations pass the limit.
+ *	hard   step by step until the request fits: free pages, windows, everything
+ *	       cached.  One thread at a time, so that what one gives back is not
+ *	       missed by another that looks meanwhile.  When it does not fit then, the
+ *	       allocation fails; nothing else changes.
+ *
+ * Called by allocations of pages, with no lock held (lib/limit.h), also by a thread
+ * that is inside here already: starting the background thread allocates.
+ */
+#include <time.h>
+
+#include "assist.h"
+#include "limit.h"
+#include "lock.h"
+#include "mcache.h"
+#include "mcentral.h"
+#include "mheap.h"
+#include "numa.h"
+
+/* A soft assist gives back this much, and as much as is asked for if that is more. */
+#define GIVE_MIN	(1UL << 20)
+#define GIVE_MAX	(8UL << 20)
+/* Depots and windows are emptied this often at most. */
+#define DRAIN_NS	200000000ULL
+
+struct assist_stat assist_stat;
+
+static struct lock room_lock = LOCK_INIT(RANK_LIMIT);
+static struct limit_bucket bucket;
+static uint64_t drained_at;		/* (a) ns */
+static __tls bool assisting;
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static size_t resident_free(void)
+{
+	size_t bytes = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		bytes += mheap_resident_free(n);
+	return bytes;
+}
+
+static size_t give_back(size_t want)
+{
+	size_t done = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes && done < want; n++)
+		done += mheap_release(n, want - done);
+	atomic_add_relaxed(&assist_stat.bytes, done);
+	return done;
+}
+
+static void flush_windows(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		mheap_flush_caches(n);
+}
+
+static bool drain_due(uint64_t now)
+{
+	uint64_t last = atomic_load_relaxed(&drained_at);
+
+	return now - last >= DRAIN_NS && try_cmpxchg_acquire(&drained_at, last, now);
+}
+
+static void drain_depots(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			mcentral_drain(n, sc);
+	flush_windows();
+}
+
+static size_t soft_want(size_t bytes)
+{
+	size_t over = limit_total() + bytes - min_size(limit_soft(), limit_total() + bytes);
+
+	return min_size(max_size(over, GIVE_MIN), max_size(bytes, GIVE_MAX));
+}
+
+static void soft_work(size_t want, bool drain)
+{
+	size_t done = give_back(want);
+
+	if (done < want && drain) {
+		drain_depots();
+		done += give_back(want - done);
+	}
+	if (done)
+		atomic_add_relaxed(&assist_stat.nr, 1);
+}
+
+void assist_soft(size_t bytes)
+{
+	uint64_t now, cpu;
+	bool drain;
+
+	if (assisting || mcache_in_vfork())
+		return;
+	now = clock_ns(CLOCK_MONOTONIC);
+	if (!limit_bucket_open(&bucket, now))
+		return;
+	drain = resident_free() < GIVE_MIN && drain_due(now);
+	/* everything is in use: nothing to measure */
+	if (!drain && !resident_free())
+		return;
+	assisting = true;
+	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	soft_work(soft_want(bytes), drain);
+	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	limit_bucket_add(&bucket, cpu);
+	atomic_add_relaxed(&assist_stat.cpu_ns, cpu);
+	assisting = false;
+}
+
+/* Give back what is free until @bytes fit. */
+static bool free_pages_fit(size_t bytes)
+{
+	while (!limit_fits(bytes))
+		if (!give_back(max_size(bytes, GIVE_MIN)))
+			return false;
+	return true;
+}
+
+bool assist_hard(size_t bytes)
+{
+	bool fits;
+
+	if (lock_is_held(&room_lock))
+		return false;
+	lock_acquire(&room_lock);
+	atomic_add_relaxed(&assist_stat.nr_hard, 1);
+	fits = free_pages_fit(bytes);
+	if (!fits) {
+		flush_windows();
+		fits = free_pages_fit(bytes);
+	}
+	if (!fits && !mcache_in_vfork()) {
+		mcache_drain_all();
+		flush_windows();
+		fits = free_pages_fit(bytes);
+	}
+	lock_release(&room_lock);
+	return fits;
+}
+
+bool assist_fork_held(void)
+{
+	return lock_is_held(&room_lock);
+}
+
+void assist_fork_prepare(bool nested)
+{
+	lock_fork_prepare(&room_lock, nested);
+}
+
+void assist_fork_done(void)
+{
+	lock_fork_done(&room_lock);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* What an allocation that meets a limit does about it.  See lib/assist.c. */
+#ifndef _LIB_ASSIST_H
+#define _LIB_ASSIST_H
+
+#include <util/compiler.h>
+
+/* The two calls of struct limit_ops. */
+void assist_soft(size_t bytes);
+bool assist_hard(size_t bytes);
+
+/* What assists have done so far. */
+struct assist_stat {
+	size_t nr;		/* soft ones that gave something back */
+	size_t nr_hard;		/* times the hard limit was met */
+	size_t bytes;		/* given back by both */
+	uint64_t cpu_ns;	/* spent on soft ones */
+};
+
+extern struct assist_stat assist_stat;	/* (a) each field */
+
+bool assist_fork_held(void);
+void assist_fork_prepare(bool nested);
+void assist_fork_done(void);
+
+#endif /* _LIB_ASSIST_H */
