@@ -14,7 +14,7 @@
 #define NR_MAX	6000
 #define ROUNDS	12
 /* A magazine of the node that frees may keep this many back. */
-#define KEPT	64
+#define KEPT	128
 
 struct job {
 	unsigned int node;
@@ -128,8 +128,8 @@ int main(int argc, char **argv)
 	nodes_need(2);
 	watchdog(80);
 	for (unsigned int n = 0; n < nr_nodes; n++) {
-		there_and_back(n, (n + 1) % nr_nodes, 64, 400);
-		there_and_back(n, (n + nr_nodes - 1) % nr_nodes, 1500, 120);
+		there_and_back(n, (n + 1) % nr_nodes, 64, 500);
+		there_and_back(n, (n + nr_nodes - 1) % nr_nodes, 1500, 200);
 		rounds(n, (n + 1) % nr_nodes, 64);
 		rounds(n, (n + nr_nodes - 1) % nr_nodes, 5000);
 	}
