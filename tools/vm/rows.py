@@ -6,12 +6,15 @@ A line of a list is
 	KIND/NAME [ARGUMENT...] [KEY=VALUE...]	a test, its options, its environment
 	! COMMAND				the machine's state from here on
 
+The kernel may kill for want of memory where MAY_KILL=1 is in a test's environment.
+
 A row's limit is in seconds, for the whole of it, several times what it takes on two
-idle cores; rows marked `asked` run only when they are named.
+idle cores; rows marked `asked` run only when they are named; memory is in MiB.
 """
 import collections
 
-Row = collections.namedtuple('Row', 'name arch kernel nodes limit asked tests note')
+Row = collections.namedtuple('Row', 'name arch kernel nodes limit asked tests note memory',
+                             defaults=(1024,))
 
 # Where objects lie, with nodes that are real.
 NODES = '''
@@ -138,6 +141,9 @@ ROWS = [
         'CPUs go offline and come back; a cpuset shrinks and grows'),
     Row('x86_64-scarce', 'x86_64', '6.12', FOUR, 200, False, SCARCE,
         'memory cgroup, low vm.max_map_count, overcommit 2'),
+    Row('x86_64-cgroup', 'x86_64', '6.12', SINGLE, 240, True,
+        'stress/cgroup_limit -d 5 MAY_KILL=1\n',
+        'a memory cgroup (v2) smaller than the garbage', 3072),
     Row('arm64-4n', 'arm64', '6.12', FOUR, 400, False, NODES + RSEQ + STRESS + ABORT + UNIT,
         'four nodes, pages of 4 KiB'),
     Row('arm64-4n-norseq', 'arm64', '6.12', FOUR, 200, False, NO_RSEQ,
