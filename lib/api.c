@@ -140,7 +140,7 @@ static bool take_back(void *ptr, size_t *route, struct mag_slot *slot)
 	slot->state = READ_ONCE(e->states) + (product >> 32);
 	*route = page_entry_route(e);
 	if (conf.check) {
-		if (*slot->state != OBJECT_LIVE)
+		if (*slot->state == OBJECT_FREE)
 			return false;
 		*slot->state = OBJECT_FREE;
 	}

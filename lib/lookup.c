@@ -135,7 +135,7 @@ __no_tsan unsigned int span_view_state(const struct span_view *v, unsigned int i
 
 	/* Without misuse detection free leaves the states of small objects alone. */
 	if (conf.check || !v->sc || v->heap) {
-		if (smp_load_acquire(&v->s->object_state[idx]) == OBJECT_LIVE)
+		if (smp_load_acquire(&v->s->object_state[idx]) != OBJECT_FREE)
 			return HA_OBJECT_LIVE;
 		if (!v->sc)
 			return HA_OBJECT_FREE;

@@ -106,11 +106,11 @@ nomem:
 	return NULL;
 }
 
-static __always_inline void *take_slot(const struct mag_slot *slot)
+static __always_inline void *take_slot(const struct mag_slot *slot, uint8_t tag)
 {
 	/* a line of its own in a large heap: not touched for nothing */
 	if (likely(check_on))
-		*slot->state = OBJECT_LIVE;
+		*slot->state = tag;
 	return slot->obj;
 }
 
@@ -125,7 +125,7 @@ static void *alloc_class_slow(size_t sc)
 	struct mag_slot slot;
 
 	if (heap_ready() && mcache_alloc_slow(sc, &slot))
-		return take_slot(&slot);
+		return take_slot(&slot, mcache_tag());
 	errno = ENOMEM;
 	return NULL;
 }
@@ -133,9 +133,10 @@ static void *alloc_class_slow(size_t sc)
 static __always_inline void *alloc_class(size_t sc)
 {
 	struct mag_slot slot;
+	uint8_t tag;
 
-	if (likely(mcache_pop(sc, &slot)))
-		return take_slot(&slot);
+	if (likely(mcache_pop_off(sc << MAG_HDR_SHIFT, &slot, &tag)))
+		return take_slot(&slot, tag);
 	return alloc_class_slow(sc);
 }
 
@@ -153,10 +154,11 @@ static void *malloc_slow(size_t size)
 __export __hot void *ha_malloc(size_t size)
 {
 	struct mag_slot slot;
+	uint8_t tag;
 
 	if (likely(size <= MAX_SMALL_SIZE) &&
-	    likely(mcache_pop(size_class_of(size), &slot)))
-		return take_slot(&slot);
+	    likely(mcache_pop_off(size_class_of(size) << MAG_HDR_SHIFT, &slot, &tag)))
+		return take_slot(&slot, tag);
 	return malloc_slow(size);
 }
 EXPORT_AS(ha_malloc, malloc);
@@ -170,6 +172,7 @@ static void free_slow(void *ptr) __noinline;
 struct object {
 	uint8_t *state;
 	size_t hdr_off;		/* of its magazine's header */
+	uint32_t tag;		/* what its state was */
 };
 
 /* True when @addr is the start of an object of a size class; fills in @o. */
@@ -189,10 +192,12 @@ static __always_inline bool object_find(const struct page_entry *e,
 }
 
 /* The user's no more; false: it was not. */
-static __always_inline bool object_end(const struct object *o)
+static __always_inline bool object_end(struct object *o)
 {
+	o->tag = 0;
 	if (likely(check_on)) {
-		if (unlikely(*o->state != OBJECT_LIVE))
+		o->tag = *o->state;
+		if (unlikely(o->tag == OBJECT_FREE))
 			return false;
 		*o->state = OBJECT_FREE;
 	}
@@ -203,8 +208,8 @@ static __always_inline void object_cache(void *ptr, const struct object *o)
 {
 	struct mag_slot slot = { .obj = ptr, .state = o->state };
 
-	if (unlikely(!mcache_push_off(o->hdr_off, slot)))
-		mcache_free_slow(o->hdr_off >> MAG_HDR_SHIFT, slot);
+	if (unlikely(mcache_push_off(o->hdr_off, slot, o->tag) != MAG_DONE))
+		mcache_free_tagged(o->hdr_off >> MAG_HDR_SHIFT, slot, o->tag);
 }
 
 __export __hot void ha_free(void *ptr)
@@ -246,7 +251,7 @@ static void free_slow(void *ptr)
 	/* one of two threads that free it at once wins */
 	if (!s || s->start != addr ||
 	    __atomic_exchange_n(&s->object_state[0], OBJECT_FREE,
-				__ATOMIC_ACQ_REL) != OBJECT_LIVE)
+				__ATOMIC_ACQ_REL) == OBJECT_FREE)
 		debug_bad_pointer("free", addr);
 	mheap_free_span(s);
 }
@@ -266,7 +271,7 @@ static size_t live_size(const char *op, void *ptr, struct mspan **own,
 
 	*heap = NULL;
 	if (likely(e) && likely(object_find(e, addr, &o))) {
-		if (unlikely(check_on && *o.state != OBJECT_LIVE))
+		if (unlikely(check_on && *o.state == OBJECT_FREE))
 			debug_bad_pointer(op, addr);
 		sc = route_class(page_entry_route(e));
 		*own = sc >= FIRST_MEDIUM_CLASS ? page_entry_span(e) : NULL;
@@ -277,7 +282,7 @@ static size_t live_size(const char *op, void *ptr, struct mspan **own,
 		return uheap_object_size(op, addr, heap);
 	if (e && !page_entry_route(e))
 		*own = page_entry_span(e);
-	if (!*own || (*own)->start != addr || (*own)->object_state[0] != OBJECT_LIVE)
+	if (!*own || (*own)->start != addr || (*own)->object_state[0] == OBJECT_FREE)
 		debug_bad_pointer(op, addr);
 	return mspan_size(*own);
 }
@@ -342,14 +347,16 @@ __export size_t ha_good_size(size_t size)
 static void *zalloc(size_t size)
 {
 	struct mag_slot slot;
+	uint8_t tag;
 	void *p;
 
 	if (likely(size <= MAX_SMALL_SIZE)) {
 		p = alloc_class(size_class_of(size));
 		return p ? memset(p, 0, size) : NULL;
 	}
-	if (size <= MAX_MEDIUM_SIZE && mcache_pop(medium_class(size), &slot))
-		return memset(take_slot(&slot), 0, size);
+	if (size <= MAX_MEDIUM_SIZE &&
+	    mcache_pop_off(medium_class(size) << MAG_HDR_SHIFT, &slot, &tag))
+		return memset(take_slot(&slot, tag), 0, size);
 	/* not at hand: pages of which the heap may know that they are zero */
 	return alloc_large(size, 1, true);
 }

@@ -30,10 +30,17 @@
  *     membarrier has thrown every thread out of its section since.
  *  2. An object in a magazine has its span's bit set, and state OBJECT_FREE (any
  *     state without misuse detection).
- *  3. A magazine of node n holds objects of node n only; who calls with a route
+ *  3. A magazine of node n, either one, holds objects of node n only; who calls with a route
  *     derives it from the object's page entry.
  *  4. mcache.c holds no lock while it calls the depot, mcentral or mheap, except
  *     create_lock or a locked slot's own while draining.
+ *
+ * False sharing.  malloc marks an object's state with the tag of the slot it comes
+ * from.  One that is freed on another slot goes to the outgoing magazine of its route
+ * there, from which no malloc takes: two threads that free neighbours would get them
+ * again, each its own, and write to one cache line from then on.  When it is full, the
+ * batch goes to the depot, as any.  Outgoing magazines have the rows behind those of
+ * the nodes, and are for objects of less than FOREIGN_SIZE.
  *
  * Bounds: of each class 2 batches, of those above 256 KiB one object: under 4 MiB a
  * slot and node for the small classes together, under 9 MiB for the medium ones, in
@@ -55,6 +62,7 @@
 #include "numa.h"
 
 #define NR_LOCKED		16
+#define FOREIGN_SIZE		1024
 #define MAG_BATCHES		2	/* of its class a magazine can hold */
 #define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
 /* Without it the tops of all classes fall into the same few sets of the L1 cache. */
@@ -73,7 +81,7 @@ extern const unsigned int __rseq_size __weak;
 extern const char *gnu_get_libc_version(void) __weak;
 
 /* Every route of every node empty and full at once: pops and pushes decline. */
-static struct mag_hdr nothing_hdrs[NR_ROUTES];
+static struct mag_hdr nothing_hdrs[2 * NR_ROUTES];
 struct mag_hdr *mcache_hdrs[MAX_CIDS];
 struct mag_hdr *mcache_rows[MAX_CIDS];
 size_t mcache_id_off = RSEQ_OFF_CPU_ID;
@@ -258,36 +266,66 @@ unsigned int mcache_nid(void)
  * Slots.
  */
 
+/* The nodes' rows, and as many of outgoing magazines. */
+static unsigned int nr_rows(void)
+{
+	return 2 * topo.nr_nodes;
+}
+
+static unsigned int outgoing(unsigned int route)
+{
+	return route + topo.nr_nodes * ROUTE_CLASSES;
+}
+
+static unsigned int row_nid(unsigned int row)
+{
+	return row < topo.nr_nodes ? row : row - topo.nr_nodes;
+}
+
+/* Without misuse detection there are no marks, and nothing is foreign. */
+static uint8_t slot_tag(unsigned int slot)
+{
+	return conf.check ? OBJECT_LIVE + slot % (UINT8_MAX - OBJECT_LIVE) : 0;
+}
+
+uint8_t mcache_tag(void)
+{
+	return OBJECT_LIVE + current_slot() % (UINT8_MAX - OBJECT_LIVE);
+}
+
 /* Objects that a magazine of class @sc can hold. */
-static unsigned int mag_room(unsigned int sc)
+static unsigned int mag_room(unsigned int row, unsigned int sc)
 {
 	const struct size_class *k = &size_classes[sc];
 
+	if (row >= topo.nr_nodes)
+		return k->size < FOREIGN_SIZE && conf.check ? k->batch : 0;
 	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
 }
 
-static struct mag_hdr *mcache_new(void)
+static struct mag_hdr *mcache_new(unsigned int slot)
 {
-	unsigned int nr_hdrs = topo.nr_nodes * ROUTE_CLASSES;
+	unsigned int nr_hdrs = nr_rows() * ROUTE_CLASSES;
 	size_t bytes = nr_hdrs * sizeof(struct mag_hdr);
 	struct mag_hdr *hdrs;
 	size_t slots = bytes;
 
-	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-		bytes += topo.nr_nodes * (mag_room(sc) * MAG_SLOT_SIZE + MAG_GAP);
+	for (unsigned int row = 0; row < nr_rows(); row++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			bytes += mag_room(row, sc) * MAG_SLOT_SIZE + MAG_GAP;
 	hdrs = meta_alloc(bytes);
 	if (!hdrs)
 		return NULL;
-	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+	for (unsigned int row = 0; row < nr_rows(); row++) {
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
-			unsigned int route = route_make(n, sc);
+			unsigned int route = route_make(row, sc);
 			struct mag_hdr *h = &hdrs[route];
 
 			h->base = slots - route * sizeof(*h);
 			h->top = h->base;
-			h->batch = size_classes[sc].batch;
-			h->limit = h->base + mag_room(sc) * MAG_SLOT_SIZE;
-			slots += mag_room(sc) * MAG_SLOT_SIZE + MAG_GAP;
+			h->tag = slot_tag(slot);
+			h->limit = h->base + mag_room(row, sc) * MAG_SLOT_SIZE;
+			slots += mag_room(row, sc) * MAG_SLOT_SIZE + MAG_GAP;
 		}
 	}
 	return hdrs;
@@ -300,7 +338,7 @@ static bool create_locked(unsigned int i)
 	lock_acquire(&ls->lock);
 	if (!ls->hdrs) {
 		/* pairs with the acquires of those that look without the lock */
-		smp_store_release(&ls->hdrs, mcache_new());
+		smp_store_release(&ls->hdrs, mcache_new(MAX_CIDS + i));
 		if (ls->hdrs)
 			mcentral_add_slot();
 	}
@@ -323,7 +361,7 @@ static bool slot_create(unsigned int slot)
 		return false;
 	lock_acquire(&create_lock);
 	if (!slot_hdrs[slot]) {
-		struct mag_hdr *hdrs = mcache_new();
+		struct mag_hdr *hdrs = mcache_new(slot);
 
 		if (hdrs) {
 			slot_nid[slot] = nid;
@@ -428,11 +466,11 @@ static void drain_hdrs(struct mag_hdr *hdrs)
 	struct mag_slot slots[MAX_BATCH];
 	size_t n;
 
-	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
+	for (unsigned int row = 0; row < nr_rows(); row++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-			while ((n = mag_pop_n(hdrs, route_make(nid, sc), slots,
+			while ((n = mag_pop_n(hdrs, route_make(row, sc), slots,
 					      MAX_BATCH)))
-				mcentral_free(nid, sc, slots, n);
+				mcentral_free(row_nid(row), sc, slots, n);
 }
 
 /* Throw every thread of the process out of its section; false: cannot. */
@@ -459,7 +497,7 @@ static uint32_t hdrs_look(const struct mag_hdr *hdrs)
 {
 	uint32_t sum = 1;
 
-	for (unsigned int i = 0; i < topo.nr_nodes * ROUTE_CLASSES; i++)
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
 		sum = sum * 31 + READ_ONCE(hdrs[i].top);
 	return sum;
 }
@@ -476,7 +514,7 @@ static bool look_again(unsigned int i, const struct mag_hdr *hdrs)
 
 static bool hdrs_empty(const struct mag_hdr *hdrs)
 {
-	for (unsigned int i = 0; i < topo.nr_nodes * ROUTE_CLASSES; i++)
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
 		if (READ_ONCE(hdrs[i].top) != hdrs[i].base)
 			return false;
 	return true;
@@ -610,7 +648,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 
 static void flush_batch(size_t route)
 {
-	unsigned int nid = route_nid(route), sc = route_class(route);
+	unsigned int nid = row_nid(route_nid(route)), sc = route_class(route);
 	struct mag_slot stack[MAX_BATCH];
 	struct mag_batch *b = batch_get();
 	struct mag_slot *slots = b ? b->slots : stack;
@@ -636,6 +674,30 @@ void mcache_free_slow(size_t route, struct mag_slot slot)
 		return;
 	/* Moved to another full slot, or no slot could be made: straight home. */
 	mcentral_free(route_nid(route), route_class(route), &slot, 1);
+}
+
+static void free_foreign(size_t route, struct mag_slot slot)
+{
+	size_t out = outgoing(route);
+
+	if (any_push(out, slot))
+		return;
+	flush_batch(out);
+	if (!any_push(out, slot))
+		mcentral_free(route_nid(route), route_class(route), &slot, 1);
+}
+
+void mcache_free_tagged(size_t route, struct mag_slot slot, uint32_t tag)
+{
+	unsigned int id;
+
+	slow_prepare();
+	id = current_slot();
+	if (tag != slot_tag(id) && !slot_is_locked(id) && slot_exists(id) &&
+	    size_classes[route_class(route)].size < FOREIGN_SIZE)
+		free_foreign(route, slot);
+	else if (!any_push(route, slot))
+		mcache_free_slow(route, slot);
 }
 
 void mcache_drain_all(void)
@@ -664,8 +726,8 @@ static __no_tsan size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
 {
 	size_t n = 0;
 
-	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++) {
-		const struct mag_hdr *h = &hdrs[route_make(nid, sc)];
+	for (unsigned int row = 0; row < nr_rows(); row++) {
+		const struct mag_hdr *h = &hdrs[route_make(row, sc)];
 
 		n += (READ_ONCE(h->top) - h->base) >> MAG_SLOT_SHIFT;
 	}

@@ -29,43 +29,58 @@ int mcache_init(void);
  * One object for this CPU's node, of the class whose header lies at @off in a row;
  * false: take the slow path.
  */
-static __always_inline bool mcache_pop_off(size_t off, struct mag_slot *out)
+static __always_inline bool mcache_pop_off(size_t off, struct mag_slot *out,
+					   uint8_t *tag)
 {
 	void *rs = mcache_rs;
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_pop(rs, &mcache_id_off, mcache_rows, off, out);
+	return rseq_mag_pop_tag(rs, &mcache_id_off, mcache_rows, off, out, tag);
 }
 
 /*
- * The object goes to the magazine of its route, whose header lies at @off; false:
- * take the slow path.
+ * The object goes to the magazine of its route, whose header lies at @off, if it
+ * came from this slot, by its @tag; else take the slow path, or that for foreign
+ * ones.
  */
-static __always_inline bool mcache_push_off(size_t off, struct mag_slot slot)
+static __always_inline enum mag_result mcache_push_off(size_t off, struct mag_slot slot,
+						       uint32_t tag)
 {
 	void *rs = mcache_rs;
 
 	if (unlikely(!rs))
-		return false;
-	return rseq_mag_push(rs, &mcache_id_off, mcache_hdrs, off, slot);
+		return MAG_FULL;
+	return rseq_mag_push_own(rs, &mcache_id_off, mcache_hdrs, off, slot, tag);
 }
 
-/* The same by class and by route. */
+/* The same by class and by route, for whom tags do not matter. */
 static inline bool mcache_pop(size_t sc, struct mag_slot *out)
 {
-	return mcache_pop_off(sc << MAG_HDR_SHIFT, out);
+	uint8_t tag;
+
+	return mcache_pop_off(sc << MAG_HDR_SHIFT, out, &tag);
 }
 
 static inline bool mcache_push(size_t route, struct mag_slot slot)
 {
-	return mcache_push_off(route << MAG_HDR_SHIFT, slot);
+	void *rs = mcache_rs;
+
+	return rs && rseq_mag_push(rs, &mcache_id_off, mcache_hdrs,
+				   route << MAG_HDR_SHIFT, slot);
 }
 
 /* The magazine is empty, or there is none yet: refill.  False: no memory. */
 bool mcache_alloc_slow(size_t sc, struct mag_slot *out);
 /* The magazine is full, or there is none yet: flush a batch.  Never fails. */
 void mcache_free_slow(size_t route, struct mag_slot slot);
+/*
+ * The object may have come from another slot, by its @tag: the first free of a
+ * thread, or one that the fast path found foreign.
+ */
+void mcache_free_tagged(size_t route, struct mag_slot slot, uint32_t tag);
+/* What marks objects that come from the slot this thread is on; not OBJECT_FREE. */
+uint8_t mcache_tag(void);
 
 /* The node this thread allocates from now. */
 unsigned int mcache_nid(void);

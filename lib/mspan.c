@@ -40,16 +40,19 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 static unsigned int take_word(struct mspan *s, unsigned int w, uint64_t free,
 			      struct mag_slot *slots, unsigned int n)
 {
+	char *obj = mspan_object(s, w * 64);
+	uint8_t *state = &s->object_state[w * 64];
+	uint64_t left = free;
 	unsigned int got = 0;
 
-	for (; free && got < n; free &= free - 1) {
-		unsigned int idx = w * 64 + ctz64(free);
+	for (; left && got < n; left &= left - 1) {
+		unsigned int i = ctz64(left);
 
-		s->bits[w] |= 1ULL << (idx % 64);
-		slots[got].obj = mspan_object(s, idx);
-		slots[got].state = &s->object_state[idx];
+		slots[got].obj = obj + (size_t)i * s->size;
+		slots[got].state = state + i;
 		got++;
 	}
+	s->bits[w] |= free & ~left;
 	s->nr_alloc += got;
 	return got;
 }
@@ -134,7 +137,7 @@ bool mspan_validate(struct mspan *s)
 		bool bit = bitmap_test(s->bits, i);
 
 		count += bit;
-		if (!bit && s->object_state[i] == OBJECT_LIVE)
+		if (!bit && s->object_state[i] != OBJECT_FREE)
 			return false;
 		if (!bit && i / 64 < s->hint)
 			return false;

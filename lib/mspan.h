@@ -12,7 +12,9 @@
  *
  *	bits          1: the object left the span: live, or cached on its way
  *	              (magazine, depot).  Under the mcentral lock.
- *	object_state  OBJECT_LIVE: with the user; OBJECT_FREE: anywhere else.
+ *	object_state  OBJECT_FREE: anywhere but with the user, where it is another
+ *	              value: the tag of the cache slot that it came from (lib/mcache.c)
+ *	              or OBJECT_LIVE.
  *	              Written by whoever holds the object, without a lock.
  *
  * So: live = state byte; cached = bit and not state; free = no bit.  The byte
@@ -21,7 +23,7 @@
  *
  * Invariants:
  *  1. nr_alloc is the number of set bits (small spans).
- *  2. OBJECT_LIVE implies the bit.
+ *  2. A state other than OBJECT_FREE implies the bit.
  *  3. A small span is on its class's partial set exactly when it is not full and
  *     not in the hands of the thread that just made or emptied it.
  */
@@ -43,7 +45,7 @@ enum mspan_state {
 };
 
 #define OBJECT_FREE		0
-#define OBJECT_LIVE		1
+#define OBJECT_LIVE		1	/* or more */
 
 struct mspan {
 	uintptr_t start;		/* (c) while in use; first: the free list's link */

@@ -121,7 +121,7 @@ __export void ha_cache_free(struct ha_cache *c, void *ptr)
 		return;
 	slot.state = object_state(c, (uintptr_t)ptr);
 	/* kept objects say that they are free whether or not that is checked */
-	if (__atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_ACQ_REL) != OBJECT_LIVE &&
+	if (__atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_ACQ_REL) == OBJECT_FREE &&
 	    conf.check)
 		debug_bad_pointer("free", (uintptr_t)ptr);
 	if (objcache_push(c, slot))

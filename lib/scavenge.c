@@ -207,6 +207,8 @@ static bool scavenge_pages(uint64_t end_ns, bool decay, uint64_t now)
 				break;
 			left -= min_size(done, left);
 		}
+		if (left <= RELEASE_MIN)
+			sc.halving[n] = false;
 		all_done &= left <= RELEASE_MIN;
 	}
 	return all_done;

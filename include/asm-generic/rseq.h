@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Magazines, and the four critical sections on them.
+ * Magazines, and the six critical sections on them.
  *
  * A magazine is a stack of slots.  All headers of a slot id lie in one table, and
  * each holds byte offsets from itself, so that a pop is: load top, compare, load
@@ -29,16 +29,21 @@
  *                                     if h.top == h.base: return false
  *                                     *out = slot below h.top
  *                                     commit h.top -= 16; return true
+ *   mag_pop_tag(..., *tag)            the same, and *tag = h.tag
  *   mag_push(hdrs, idx, slot)         h = hdrs[idx]
  *                                     if h.top >= h.limit: return false
  *                                     slot at h.top = slot
  *                                     commit h.top += 16; return true
+ *   mag_push_own(..., tag)            if h.tag != tag: say so; else the same
  *   mag_pop_n(hdrs, idx, dst, n)      n = min(n, (h.top - h.base) / 16)
  *                                     copy the top n slots to dst
  *                                     commit h.top -= n * 16; return n
  *   mag_push_n(hdrs, idx, src, n)     n = min(n, (h.limit - h.top) / 16)
  *                                     copy the first n of src above top
  *                                     commit h.top += n * 16; return n
+ *
+ * The tag names the id in a byte: who pops marks an object with it, and who pushes
+ * learns whether it was popped here.
  *
  * hdrs is tables[id].  mag_pop is given a class, and a table of each id's headers
  * of its own node; the others are given a route (node and class), and a table of
@@ -74,11 +79,17 @@ struct mag_hdr {		/* offsets from here */
 	uint32_t top;		/* (p) */
 	uint32_t base;		/* (c) */
 	uint32_t limit;		/* (c) */
-	uint32_t batch;		/* (c) objects a refill or a flush moves */
+	uint32_t tag;		/* (c) of the id, the same in all its headers */
 };
 
 static_assert(sizeof(struct mag_slot) == MAG_SLOT_SIZE, "asm scales by it");
 static_assert(sizeof(struct mag_hdr) == 1 << MAG_HDR_SHIFT, "asm scales by it");
+
+enum mag_result {
+	MAG_DONE,
+	MAG_FULL,
+	MAG_FOREIGN,		/* popped on another id */
+};
 
 static inline struct mag_slot *mag_slot_at(struct mag_hdr *h, uint32_t off)
 {

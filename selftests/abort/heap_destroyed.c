@@ -13,6 +13,6 @@ int main(void)
 	struct ha_heap *h = create("misused", 0);
 
 	destroy(h);
-	alloc(h, 100, 0, 0);
+	poke = alloc(h, 100, 0, 0);
 	return 0;
 }

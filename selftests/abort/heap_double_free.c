@@ -13,7 +13,7 @@ int main(void)
 	struct ha_heap *h = create("misused", 0);
 	void *p = alloc(h, 100, 0, 0);
 
-	alloc(h, 100, 0, 0);
+	poke = alloc(h, 100, 0, 0);
 	do_free(p);
 	release(h, p);
 	return 0;

@@ -207,7 +207,7 @@ static const char *walk_small(struct walk *w, struct mspan *s, bool heap)
 	w->sum->out[sc] += s->nr_alloc;
 	w->dropped[n][sc] += popcount64(s->dropped) * vm_page_size;
 	for (unsigned int i = 0; i < s->nelems; i++) {
-		w->sum->live[sc] += s->object_state[i] == OBJECT_LIVE;
+		w->sum->live[sc] += s->object_state[i] != OBJECT_FREE;
 		if (bitmap_test(s->bits, i) && touches_dropped(s, i))
 			return "an object out on a page that was given back";
 	}

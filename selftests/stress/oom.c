@@ -86,8 +86,8 @@ static int rounds(size_t size)
 
 		if (!n || n * size < ROOM / 4)
 			return 12;
-		for (int k = 0; k < 100; k++)
-			if (fill(&list, size, 1) && k > 90)
+		for (int k = 0; k < 1000; k++)
+			if (fill(&list, size, 1) && k > 900)
 				return 13;
 		if (!i)
 			first = n;

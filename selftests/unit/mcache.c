@@ -25,16 +25,20 @@ static bool get(unsigned int sc, struct mag_slot *slot)
 {
 	uintptr_t addr;
 	unsigned int route;
+	uint8_t tag;
 
-	if (!mcache_pop(sc, slot) && !mcache_alloc_slow(sc, slot))
-		return false;
+	if (!mcache_pop_off(sc << MAG_HDR_SHIFT, slot, &tag)) {
+		if (!mcache_alloc_slow(sc, slot))
+			return false;
+		tag = mcache_tag();
+	}
+	check(tag != OBJECT_FREE);
 	addr = (uintptr_t)slot->obj;
 	route = page_entry_route(arena_entry(addr));
 	check(route_class(route) == sc && route_nid(route) < topo.nr_nodes);
 	check(slot->state == arena_entry(addr)->states +
 	      mspan_index(heap_arena_find_span(addr), addr));
-	check(__atomic_exchange_n(slot->state, OBJECT_LIVE, __ATOMIC_RELAXED) ==
-	      OBJECT_FREE);
+	check(__atomic_exchange_n(slot->state, tag, __ATOMIC_RELAXED) == OBJECT_FREE);
 	*(void **)slot->obj = slot->obj;
 	return true;
 }
@@ -43,12 +47,11 @@ static void put(struct mag_slot slot)
 {
 	uintptr_t addr = (uintptr_t)slot.obj;
 	unsigned int route = page_entry_route(arena_entry(addr));
+	uint8_t tag = __atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_RELAXED);
 
-	check(*(void **)slot.obj == slot.obj);
-	check(__atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_RELAXED) ==
-	      OBJECT_LIVE);
-	if (!mcache_push(route, slot))
-		mcache_free_slow(route, slot);
+	check(*(void **)slot.obj == slot.obj && tag != OBJECT_FREE);
+	if (mcache_push_off(route << MAG_HDR_SHIFT, slot, tag) != MAG_DONE)
+		mcache_free_tagged(route, slot, tag);
 }
 
 struct held {
@@ -98,7 +101,7 @@ static void check_goes_home(void)
 /* Bound of one class: a magazine of each node on each slot, and the depots. */
 static size_t cache_bound(unsigned int sc, unsigned int nr_slots)
 {
-	size_t mag = 2 * size_classes[sc].batch, depots = 0;
+	size_t mag = 3 * size_classes[sc].batch, depots = 0;
 
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		depots += (mcentrals[n][sc].depot.max + NR_THREADS) * size_classes[sc].batch;
@@ -470,6 +473,40 @@ START_TEST(fork_locks)
 }
 END_TEST
 
+/*
+ * What another slot handed out is not handed out here again, before a batch of it
+ * has gone round through the depot; what this one did, at once.
+ */
+START_TEST(foreign)
+{
+	const unsigned int sc = class_of_8[8], batch = size_classes[sc].batch;
+	struct mag_slot own, s[2 * MAX_BATCH], again;
+	unsigned int route = route_make(0, sc);
+
+	heap_layers_init(&heap_modes[0]);
+	check(get(sc, &own));
+	put(own);
+	check(get(sc, &again) && again.obj == own.obj);
+	for (unsigned int i = 0; i < 2 * batch; i++)
+		check(get(sc, &s[i]));
+	for (unsigned int i = 0; i < 2 * batch; i++) {
+		uint8_t tag = *s[i].state;
+
+		check(mcentrals[0][sc].depot.count == (i > batch));
+		*s[i].state = OBJECT_FREE;
+		if (mcache_push_off(route << MAG_HDR_SHIFT, s[i], tag + 1) != MAG_FOREIGN)
+			check(!mcache_rs);
+		mcache_free_tagged(route, s[i], tag + 1);
+		check(get(sc, &again));
+		for (unsigned int k = 0; k <= i; k++)
+			check(again.obj != s[k].obj);
+		put(again);
+	}
+	put(own);
+	check_goes_home();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("mcache");
@@ -493,8 +530,9 @@ int main(void)
 	if (heap_has_rseq()) {
 		tcase_add_loop_test(tc, threads_mixed, 0, modes);
 		tcase_add_loop_test(tc, dropped, 0, modes);
+		tcase_add_test(tc, foreign);
 	} else {
-		unit_skip("threads_mixed, dropped", "no thread is registered here");
+		unit_skip("threads_mixed, dropped, foreign", "no thread is registered here");
 	}
 	suite_add_tcase(s, tc);
 	return unit_run(s);

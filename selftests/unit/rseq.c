@@ -22,6 +22,7 @@ extern const ptrdiff_t __rseq_offset __weak;
 #define MAX_SLOTS	64
 #define NR_THREADS	8
 #define NR_TOKENS	256
+#define TAG		77
 
 /* Headers, then the slots of each. */
 struct table {
@@ -35,6 +36,7 @@ static void table_init(struct table *t, const unsigned int *sizes)
 		uint32_t base = (char *)t->slots[i] - (char *)&t->hdrs[i];
 
 		t->hdrs[i].base = t->hdrs[i].top = base;
+		t->hdrs[i].tag = TAG;
 		t->hdrs[i].limit = base + sizes[i] * MAG_SLOT_SIZE;
 	}
 }
@@ -52,14 +54,29 @@ static void *area(void)
 
 static bool pop(size_t i, struct mag_slot *out)
 {
-	return by_rseq ? rseq_mag_pop(area(), &id_off, rows, i << MAG_HDR_SHIFT, out) :
-			 mag_pop(table.hdrs, i, out);
+	uint8_t tag = TAG;
+	bool ok;
+
+	if (!by_rseq)
+		return mag_pop(table.hdrs, i, out);
+	/* by one section or the other */
+	if ((uintptr_t)out / sizeof(*out) % 2)
+		return rseq_mag_pop(area(), &id_off, rows, i << MAG_HDR_SHIFT, out);
+	ok = rseq_mag_pop_tag(area(), &id_off, rows, i << MAG_HDR_SHIFT, out, &tag);
+	check(tag == TAG);
+	return ok;
 }
 
 static bool push(size_t i, struct mag_slot slot)
 {
-	return by_rseq ? rseq_mag_push(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot) :
-			 mag_push(table.hdrs, i, slot);
+	if (!by_rseq)
+		return mag_push(table.hdrs, i, slot);
+	if ((uintptr_t)slot.obj / 16 % 2)
+		return rseq_mag_push(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot);
+	check(rseq_mag_push_own(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot,
+				TAG + 1) == MAG_FOREIGN);
+	return rseq_mag_push_own(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot,
+				 TAG) == MAG_DONE;
 }
 
 static size_t pop_n(size_t i, struct mag_slot *dst, size_t n)

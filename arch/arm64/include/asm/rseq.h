@@ -85,6 +85,45 @@ abort:
 }
 
 static __always_inline bool
+rseq_mag_pop_tag(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+	     struct mag_slot *out, uint8_t *tag)
+{
+	struct mag_hdr *h;
+	uint64_t top, base;
+	uint32_t mark;
+	void *obj;
+	uint8_t *state;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"ldp %w[top], %w[base], [%[h]]\n\t"
+		"cmp %w[top], %w[base]\n\t"
+		"b.eq %l[decline]\n\t"
+		"sub %w[top], %w[top], #16\n\t"
+		"add %[base], %[h], %[top]\n\t"
+		"ldp %[obj], %[state], [%[base]]\n\t"
+		"ldr %w[mark], [%[h], #12]\n\t"
+		RSEQ_INJECT(3)
+		"str %w[top], [%[h]]\n"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
+		  [obj] "=&r" (obj), [state] "=&r" (state), [mark] "=&r" (mark)
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
+		  [hoff] "r" (off)
+		: "memory", "cc"
+		: decline, abort);
+	out->obj = obj;
+	out->state = state;
+	*tag = mark;
+	return true;
+decline:
+	return false;
+abort:
+	goto again;
+}
+
+static __always_inline bool
 rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	      struct mag_slot slot)
 {
@@ -114,6 +153,46 @@ again:
 	return true;
 decline:
 	return false;
+abort:
+	goto again;
+}
+
+static __always_inline enum mag_result
+rseq_mag_push_own(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+	      struct mag_slot slot, uint32_t tag)
+{
+	struct mag_hdr *h;
+	uint64_t top, limit;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"ldr %w[limit], [%[h], #12]\n\t"
+		"cmp %w[limit], %w[tag]\n\t"
+		"b.ne %l[foreign]\n\t"
+		"ldr %w[top], [%[h]]\n\t"
+		"ldr %w[limit], [%[h], #8]\n\t"
+		"cmp %w[top], %w[limit]\n\t"
+		"b.hs %l[decline]\n\t"
+		"add %[limit], %[h], %[top]\n\t"
+		"stp %[obj], %[state], [%[limit]]\n\t"
+		"add %w[top], %w[top], #16\n\t"
+		RSEQ_INJECT(3)
+		"str %w[top], [%[h]]\n"
+		RSEQ_SECTION_END
+		: [h] "=&r" (h), [top] "=&r" (top),
+		  [limit] "=&r" (limit)
+		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
+		  [hoff] "r" (off),
+		  [obj] "r" (slot.obj), [state] "r" (slot.state),
+		  [tag] "r" (tag)
+		: "memory", "cc"
+		: decline, foreign, abort);
+	return MAG_DONE;
+decline:
+	return MAG_FULL;
+foreign:
+	return MAG_FOREIGN;
 abort:
 	goto again;
 }

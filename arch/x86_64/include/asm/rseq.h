@@ -88,6 +88,44 @@ abort:
 }
 
 static __always_inline bool
+rseq_mag_pop_tag(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+	     struct mag_slot *out, uint8_t *tag)
+{
+	uint64_t t, top;
+	uint32_t mark;
+	void *obj;
+	uint8_t *state;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"movl (%[t]), %k[top]\n\t"
+		"cmpl 4(%[t]), %k[top]\n\t"
+		"je %l[decline]\n\t"
+		"movq -16(%[t], %[top]), %[obj]\n\t"
+		"movq -8(%[t], %[top]), %[state]\n\t"
+		"movl 12(%[t]), %[mark]\n\t"
+		"subl $16, %k[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[t])\n\t"
+		RSEQ_SECTION_END
+		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&a" (obj),
+		  [state] "=&r" (state), [mark] "=&r" (mark)
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
+		  [off] "r" (off)
+		: "memory", "cc"
+		: decline, abort);
+	out->obj = obj;
+	out->state = state;
+	*tag = mark;
+	return true;
+decline:
+	return false;
+abort:
+	goto again;
+}
+
+static __always_inline bool
 rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	      struct mag_slot slot)
 {
@@ -118,12 +156,48 @@ abort:
 	goto again;
 }
 
-/* The copies run downwards: %[left] is the byte count left. */
+static __always_inline enum mag_result
+rseq_mag_push_own(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+	      struct mag_slot slot, uint32_t tag)
+{
+	uint64_t t, top;
+
+again:
+	asm volatile goto(
+		RSEQ_SECTION_BEGIN
+		"cmpl 12(%[t]), %[tag]\n\t"
+		"jne %l[foreign]\n\t"
+		"movl (%[t]), %k[top]\n\t"
+		"cmpl 8(%[t]), %k[top]\n\t"
+		"jae %l[decline]\n\t"
+		"movq %[obj], (%[t], %[top])\n\t"
+		"movq %[state], 8(%[t], %[top])\n\t"
+		"addl $16, %k[top]\n\t"
+		RSEQ_INJECT(3)
+		"movl %k[top], (%[t])\n\t"
+		RSEQ_SECTION_END
+		: [t] "=&r" (t), [top] "=&r" (top)
+		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
+		  [off] "r" (off),
+		  [obj] "r" (slot.obj), [state] "r" (slot.state),
+		  [tag] "r" (tag)
+		: "memory", "cc"
+		: decline, foreign, abort);
+	return MAG_DONE;
+decline:
+	return MAG_FULL;
+foreign:
+	return MAG_FOREIGN;
+abort:
+	goto again;
+}
+
+/* The copies run downwards, a slot at a time: %[left] is the byte count left. */
 static inline size_t
 rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
-	uint64_t t, top, left, bytes, tmp;
+	uint64_t t, top, left, bytes;
 
 again:
 	asm volatile goto(
@@ -139,20 +213,20 @@ again:
 		"addq %[t], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
-		"movq -8(%[top], %[left]), %[tmp]\n\t"
-		"movq %[tmp], -8(%[dst], %[left])\n\t"
-		"subq $8, %[left]\n\t"
+		"movups -16(%[top], %[left]), %%xmm0\n\t"
+		"movups %%xmm0, -16(%[dst], %[left])\n\t"
+		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
 		"subq %[t], %[top]\n\t"
 		RSEQ_INJECT(3)
 		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
-		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		  [bytes] "=&r" (bytes)
 		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
-		: "memory", "cc"
+		: "memory", "cc", "xmm0"
 		: decline, abort);
 	return bytes >> MAG_SLOT_SHIFT;
 decline:
@@ -165,7 +239,7 @@ static inline size_t
 rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 		const struct mag_slot *src, size_t n)
 {
-	uint64_t t, top, left, bytes, tmp;
+	uint64_t t, top, left, bytes;
 
 again:
 	asm volatile goto(
@@ -180,9 +254,9 @@ again:
 		"addq %[t], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
-		"movq -8(%[src], %[left]), %[tmp]\n\t"
-		"movq %[tmp], -8(%[top], %[left])\n\t"
-		"subq $8, %[left]\n\t"
+		"movups -16(%[src], %[left]), %%xmm0\n\t"
+		"movups %%xmm0, -16(%[top], %[left])\n\t"
+		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
 		"addq %[bytes], %[top]\n\t"
 		"subq %[t], %[top]\n\t"
@@ -190,11 +264,11 @@ again:
 		"movl %k[top], (%[t])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
-		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
+		  [bytes] "=&r" (bytes)
 		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
 		  [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
-		: "memory", "cc"
+		: "memory", "cc", "xmm0"
 		: decline, abort);
 	return bytes >> MAG_SLOT_SHIFT;
 decline:
