@@ -8,6 +8,10 @@
  * libnuma in our own constructor, which the loader runs after libnuma's; until
  * then every node's order is by number.
  *
+ * A CPU may be on a node without memory, or without any that this process may have.
+ * It counts as one of the nearest node that has: known by its distance, so from the
+ * constructor on.
+ *
  * libnuma is undefined before numa_available() and prints and allocates on
  * errors: it is called here alone, from the constructor, after it said yes.
  *
@@ -78,12 +82,35 @@ static void topo_sort_row(unsigned int n)
 		WRITE_ONCE(topo.order[n][i], row[i]);
 }
 
+/* The nearest node with memory from one beyond those; 0 when nothing is known. */
+static unsigned int topo_nearest(unsigned int n)
+{
+	unsigned int best = 0;
+
+	for (unsigned int node = 1; node < topo.nr_nodes; node++)
+		if (topo_distance(n, node) < topo_distance(n, best))
+			best = node;
+	return best;
+}
+
 void topo_init_late(void)
 {
-	if (topo.fake || topo.nr_nodes == 1 || numa_available() < 0)
-		return;
-	for (unsigned int n = 0; n < topo.nr_nodes; n++)
-		topo_sort_row(n);
+	if (!topo.fake && topo.nr_nodes > 1 && numa_available() >= 0) {
+		for (unsigned int n = 0; n < topo.nr_nodes; n++)
+			topo_sort_row(n);
+		for (unsigned int n = topo.nr_nodes; n < MAX_CPU_NODES; n++)
+			topo.near[n] = topo_nearest(n);
+	}
+	/* pairs with the acquire in topo_node_of_slot() */
+	smp_store_release(&topo.settled, true);
+}
+
+/* The node with memory that stands for the CPUs of @node. */
+static unsigned int topo_memory_node(unsigned int node)
+{
+	if (node < topo.nr_nodes)
+		return node;
+	return node < MAX_CPU_NODES ? topo.near[node] : 0;
 }
 
 unsigned int topo_current_node(void)
@@ -96,7 +123,7 @@ unsigned int topo_current_node(void)
 		return 0;
 	err = syscall(SYS_getcpu, &cpu, &node, NULL);
 	errno = saved;
-	return err || node >= topo.nr_nodes ? 0 : node;
+	return err ? 0 : topo_memory_node(node);
 }
 
 int topo_node_of_slot(unsigned int id)
@@ -114,5 +141,8 @@ int topo_node_of_slot(unsigned int id)
 	errno = saved;
 	if (err || cpu != id)
 		return -1;
-	return node < topo.nr_nodes ? node : 0;
+	/* a slot keeps its node: it is not made before that is known */
+	if (node >= topo.nr_nodes && !smp_load_acquire(&topo.settled))
+		return -1;
+	return topo_memory_node(node);
 }

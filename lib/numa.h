@@ -9,10 +9,15 @@
 #include <util/compiler.h>
 #include "heap_arena.h"
 
+/* Nodes of CPUs; those with memory are below MAX_NODES. */
+#define MAX_CPU_NODES	64
+
 struct topo {
 	unsigned int nr_nodes;		/* (c) node ids in use are below it, 1..MAX_NODES */
 	bool fake;			/* (c) nodes are made up: id % nr_nodes */
+	bool settled;			/* (a) the constructor has run: distances are known */
 	uint8_t order[MAX_NODES][MAX_NODES];	/* [n]: nodes by distance from n, n first */
+	uint8_t near[MAX_CPU_NODES];	/* (c) once settled, for nodes without memory: the nearest */
 };
 
 extern struct topo topo;
@@ -25,7 +30,7 @@ void topo_init_late(void);
 unsigned int topo_current_node(void);
 /*
  * The node of cache slot @id, which is the current CPU when nodes are real; -1
- * when the thread has left that CPU meanwhile.
+ * when the thread has left that CPU meanwhile, or when it is too early to say.
  */
 int topo_node_of_slot(unsigned int id);
 

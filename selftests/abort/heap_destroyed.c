@@ -13,6 +13,8 @@ int main(void)
 	struct ha_heap *h = create("misused", 0);
 
 	destroy(h);
-	poke = alloc(h, 100, 0, 0);
+	void *volatile poke = alloc(h, 100, 0, 0);
+
+	(void)poke;
 	return 0;
 }

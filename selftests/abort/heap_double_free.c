@@ -13,7 +13,9 @@ int main(void)
 	struct ha_heap *h = create("misused", 0);
 	void *p = alloc(h, 100, 0, 0);
 
-	poke = alloc(h, 100, 0, 0);
+	void *volatile poke = alloc(h, 100, 0, 0);
+
+	(void)poke;
 	do_free(p);
 	release(h, p);
 	return 0;

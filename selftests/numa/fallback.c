@@ -65,8 +65,9 @@ static void exhaust(unsigned int n)
 	hog_end(&hog);
 	allocate(new, by_node);
 	total = sum(by_node);
-	ok(by_node[n] >= total - total / 50, "node %u has room: of %u pages %u are its own", n,
-	   total, by_node[n]);
+	/* spans of 8 KiB may still come in kernel pages that others have touched */
+	ok(by_node[n] >= total - total / (sysconf(_SC_PAGESIZE) > 16384 ? 8 : 50),
+	   "node %u has room: of %u pages %u are its own", n, total, by_node[n]);
 	release(old);
 	release(new);
 	malloc_trim(0);

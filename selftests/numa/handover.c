@@ -11,8 +11,12 @@
 
 #define RING		512
 #define MAX_GROWTH_KB	(16 << 10)
-/* Twice to three times is noise where few real CPUs play four. */
-#define MAX_SLOWER	4.0
+/*
+ * Where few real CPUs play four, the two sides may hardly ever run at the same time:
+ * the best of some runs counts, and twice the time is noise still.
+ */
+#define MAX_SLOWER	3.0
+#define TRIES		8
 
 static void *ring[RING];
 static unsigned int ring_put, ring_got;
@@ -108,6 +112,11 @@ static void pair(unsigned int a, unsigned int b, double off)
 	ok(moved / 8 > s1.nr_refills - s0.nr_refills && moved / 8 > s1.nr_flushes - s0.nr_flushes,
 	   "node %u to %u: %zu refills, %zu flushes to spans", a, b,
 	   s1.nr_refills - s0.nr_refills, s1.nr_flushes - s0.nr_flushes);
+	for (int i = 1; i < TRIES && rate * MAX_SLOWER <= off; i++) {
+		double again = run(0.1);
+
+		rate = again > rate ? again : rate;
+	}
 	ok(rate * MAX_SLOWER > off, "node %u to %u: %.0f objects a second, without nodes %.0f", a,
 	   b, rate, off);
 }

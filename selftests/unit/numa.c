@@ -15,7 +15,7 @@
 int numa_available(void);
 int numa_distance(int a, int b);
 
-static int distances[MAX_NODES][MAX_NODES];
+static int distances[MAX_CPU_NODES][MAX_CPU_NODES];
 static int available;
 
 int numa_available(void)
@@ -99,7 +99,7 @@ START_TEST(by_distance)
 		unsigned int nr = 2 + rand_below(&r, MAX_NODES - 1);
 
 		real_nodes(nr);
-		for (unsigned int a = 0; a < nr; a++)
+		for (unsigned int a = 0; a < MAX_CPU_NODES; a++)
 			for (unsigned int b = 0; b < nr; b++)
 				distances[a][b] = rand_below(&r, 6) ?
 						  10 + rand_below(&r, 30) : 0;
@@ -116,6 +116,14 @@ START_TEST(by_distance)
 				check(d >= last);
 				last = d;
 			}
+		}
+		/* those without memory: none of the others is nearer than their own */
+		for (unsigned int n = nr; n < MAX_CPU_NODES; n++) {
+			int best = distances[n][topo.near[n]];
+
+			check(topo.near[n] < nr);
+			for (unsigned int b = 0; b < nr; b++)
+				check(!distances[n][b] || (best && best <= distances[n][b]));
 		}
 	}
 }

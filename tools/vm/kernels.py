@@ -3,6 +3,7 @@
 
 	<cache>/debs/NAME_VERSION_ARCH.deb
 	<cache>/kernels/PACKAGE-ARCH		what qemu boots
+	<cache>/kernels/built-KERNEL-ARCH	what no package has (build-kernel)
 	<cache>/bin/busybox-ARCH
 
 A kernel is asked for by its meta package, which names the newest; without a
@@ -10,11 +11,13 @@ network, the one fetched last serves. Nothing of it is installed here.
 """
 import glob
 import os
+import platform
 import re
 import subprocess
 import tarfile
 
 DEB_ARCH = {'x86_64': 'amd64', 'arm64': 'arm64'}
+HOST_ARCH = {'aarch64': 'arm64'}.get(platform.machine(), platform.machine())
 
 # kernel of a row -> meta package by architecture
 META = {
@@ -24,6 +27,8 @@ META = {
             'arm64': 'linux-image-cloud-arm64'},
     '6.12-16k': {'arm64': 'linux-image-6.12-arm64-16k'},
 }
+# Built here, from the source package.
+BUILT = {'6.12-64k': {'arm64': 'linux-source-6.12'}}
 
 
 class Missing(Exception):
@@ -66,7 +71,7 @@ class Cache:
             problem = got.stderr.strip().splitlines()[-1:]
         else:
             problem = ['no such package in the archive']
-        old = sorted(glob.glob(self.path('debs', '%s_*_%s.deb' % (package, DEB_ARCH[arch]))),
+        old = sorted(glob.glob(self.path('debs', '%s_*.deb' % package)),
                      key=os.path.getmtime)
         if old:
             return old[-1]
@@ -107,9 +112,19 @@ class Cache:
         with open(note) as last:
             return last.read()
 
+    def built(self, kernel, arch):
+        path = self.path('kernels', 'built-%s-%s' % (kernel, arch))
+        if not os.path.exists(path):
+            print('# building a kernel, which takes about ten minutes', flush=True)
+            tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'build-kernel')
+            done = subprocess.run([tool, self.deb(BUILT[kernel][arch], HOST_ARCH), path])
+            if done.returncode:
+                raise Missing('the kernel %s for %s could not be built' % (kernel, arch))
+        return path
+
     def kernel(self, kernel, arch):
-        if os.path.exists(kernel):
-            return kernel
+        if kernel in BUILT:
+            return self.built(kernel, arch)
         package = self.image_package(kernel, arch)
         path = self.path('kernels', '%s-%s' % (package, arch))
         if not os.path.exists(path):

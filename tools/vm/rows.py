@@ -6,12 +6,15 @@ A line of a list is
 	KIND/NAME [ARGUMENT...] [KEY=VALUE...]	a test, its options, its environment
 	! COMMAND				the machine's state from here on
 
+The kernel may kill for want of memory where MAY_KILL=1 is in a test's environment.
+
 A row's limit is in seconds, for the whole of it, several times what it takes on two
-idle cores; rows marked `asked` run only when they are named.
+idle cores; rows marked `asked` run only when they are named; memory is in MiB.
 """
 import collections
 
-Row = collections.namedtuple('Row', 'name arch kernel nodes limit asked tests note')
+Row = collections.namedtuple('Row', 'name arch kernel nodes limit asked tests note memory',
+                             defaults=(1024,))
 
 # Where objects lie, with nodes that are real.
 NODES = '''
@@ -46,7 +49,7 @@ stress/signals -d 1
 stress/vfork -d 1
 stress/realloc_storm -d 1
 stress/producer_consumer -d 2
-stress/regress_drain_notify
+stress/regress_trim_starts_thread
 '''
 
 RSEQ = '''
@@ -95,8 +98,9 @@ ONE = '''
 stress/affinity_storm -d 2
 stress/signals -d 1
 stress/vfork -d 1
+numa/hotplug -d 3
 stress/producer_consumer -d 2
-stress/regress_drain_notify
+stress/regress_trim_starts_thread
 '''
 
 # CPUs that go and come, memory nodes that are taken away.
@@ -117,30 +121,40 @@ stress/threads -d 1
 ! sysctl -w vm.overcommit_memory=0
 '''
 
+# Nodes by their share of the memory.
+FOUR, SINGLE, CPU_ONLY = (1, 1, 1, 1), (1,), (2, 1, 1, 0)
+
 ROWS = [
-    Row('x86_64-4n', 'x86_64', '6.12', 4, 400, False,
+    Row('x86_64-4n', 'x86_64', '6.12', FOUR, 400, False,
         NODES + RSEQ + STRESS + CONFORM + ABORT + UNIT, 'four nodes'),
-    Row('x86_64-4n-norseq', 'x86_64', '6.12', 4, 200, False, NO_RSEQ,
+    Row('x86_64-4n-norseq', 'x86_64', '6.12', FOUR, 200, False, NO_RSEQ,
         'restartable sequences switched off by the glibc tunable'),
-    Row('x86_64-4n-6.1', 'x86_64', '6.1', 4, 300, False, NODES + SHORT,
+    Row('x86_64-4n-6.1', 'x86_64', '6.1', FOUR, 300, False, NODES + SHORT,
         'a kernel without mm_cid'),
-    Row('x86_64-1n', 'x86_64', '6.12', 1, 200, False, SHORT + ONE,
+    Row('x86_64-1n', 'x86_64', '6.12', SINGLE, 200, False, SHORT + ONE,
         'one node: caches by mm_cid'),
-    Row('x86_64-1n-6.1', 'x86_64', '6.1', 1, 150, False, SHORT,
+    Row('x86_64-1n-6.1', 'x86_64', '6.1', SINGLE, 150, False, SHORT,
         'one node without mm_cid: caches by CPU'),
-    Row('x86_64-change', 'x86_64', '6.12', 4, 200, False, CHANGE,
+    Row('x86_64-cpu-only', 'x86_64', '6.12', CPU_ONLY, 150, False,
+        'numa/cpu_only\nstress/affinity_storm -d 2\n', 'a node with CPUs and no memory'),
+    Row('x86_64-change', 'x86_64', '6.12', FOUR, 200, False, CHANGE,
         'CPUs go offline and come back; a cpuset shrinks and grows'),
-    Row('x86_64-scarce', 'x86_64', '6.12', 4, 200, False, SCARCE,
+    Row('x86_64-scarce', 'x86_64', '6.12', FOUR, 200, False, SCARCE,
         'memory cgroup, low vm.max_map_count, overcommit 2'),
-    Row('arm64-4n', 'arm64', '6.12', 4, 400, False, NODES + RSEQ + STRESS + ABORT + UNIT,
+    Row('x86_64-cgroup', 'x86_64', '6.12', SINGLE, 240, True,
+        'stress/cgroup_limit -d 5 MAY_KILL=1\n',
+        'a memory cgroup (v2) smaller than the garbage', 3072),
+    Row('arm64-4n', 'arm64', '6.12', FOUR, 400, False, NODES + RSEQ + STRESS + ABORT + UNIT,
         'four nodes, pages of 4 KiB'),
-    Row('arm64-4n-norseq', 'arm64', '6.12', 4, 200, False, NO_RSEQ,
+    Row('arm64-4n-norseq', 'arm64', '6.12', FOUR, 200, False, NO_RSEQ,
         'restartable sequences switched off by the glibc tunable'),
-    Row('arm64-4n-6.1', 'arm64', '6.1', 4, 300, False, NODES + SHORT,
+    Row('arm64-4n-6.1', 'arm64', '6.1', FOUR, 300, False, NODES + SHORT,
         'a kernel without mm_cid'),
-    Row('arm64-1n', 'arm64', '6.12', 1, 150, False, SHORT, 'one node: caches by mm_cid'),
-    Row('arm64-16k', 'arm64', '6.12-16k', 4, 300, False, NODES + SHORT + SCARCE,
+    Row('arm64-1n', 'arm64', '6.12', SINGLE, 150, False, SHORT, 'one node: caches by mm_cid'),
+    Row('arm64-16k', 'arm64', '6.12-16k', FOUR, 300, False, NODES + SHORT + SCARCE,
         'pages of 16 KiB'),
-    Row('arm64-change', 'arm64', '6.12', 4, 200, False, CHANGE,
+    Row('arm64-64k', 'arm64', '6.12-64k', FOUR, 300, True, NODES + SHORT + SCARCE,
+        'pages of 64 KiB; builds the kernel first'),
+    Row('arm64-change', 'arm64', '6.12', FOUR, 200, False, CHANGE,
         'CPUs go offline and come back; a cpuset shrinks and grows'),
 ]
