@@ -529,10 +529,13 @@ size_t mheap_take_peak(unsigned int nid)
 
 size_t mheap_resident_free(unsigned int nid)
 {
-	struct page_alloc *pa = &mheaps[nid].pages;
-	size_t nr_free = READ_ONCE(pa->nr_free), nr_scav = READ_ONCE(pa->nr_scav);
+	struct mheap *h = &mheaps[nid];
+	size_t pages;
 
-	return nr_free > nr_scav ? (nr_free - nr_scav) << HA_PAGE_SHIFT : 0;
+	lock_acquire(&h->lock);
+	pages = h->pages.nr_free - h->pages.nr_scav;
+	lock_release(&h->lock);
+	return pages << HA_PAGE_SHIFT;
 }
 
 void mheap_stat(unsigned int nid, struct mheap_stat *st)
