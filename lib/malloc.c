@@ -208,7 +208,13 @@ static __always_inline void object_cache(void *ptr, const struct object *o)
 {
 	struct mag_slot slot = { .obj = ptr, .state = o->state };
 
-	if (unlikely(mcache_push_off(o->hdr_off, slot, o->tag) != MAG_DONE))
+	enum mag_result r = mcache_push_off(o->hdr_off, slot, o->tag);
+
+	if (likely(r == MAG_DONE))
+		return;
+	if (r == MAG_FOREIGN)
+		mcache_free_foreign(o->hdr_off >> MAG_HDR_SHIFT, slot, o->tag);
+	else
 		mcache_free_tagged(o->hdr_off >> MAG_HDR_SHIFT, slot, o->tag);
 }
 

@@ -687,6 +687,13 @@ static void free_foreign(size_t route, struct mag_slot slot)
 		mcentral_free(route_nid(route), route_class(route), &slot, 1);
 }
 
+void mcache_free_foreign(size_t route, struct mag_slot slot, uint32_t tag)
+{
+	/* there is none of larger objects, nor where there are no magazines yet */
+	if (unlikely(!mcache_push(outgoing(route), slot)))
+		mcache_free_tagged(route, slot, tag);
+}
+
 void mcache_free_tagged(size_t route, struct mag_slot slot, uint32_t tag)
 {
 	unsigned int id;

@@ -74,10 +74,9 @@ static inline bool mcache_push(size_t route, struct mag_slot slot)
 bool mcache_alloc_slow(size_t sc, struct mag_slot *out);
 /* The magazine is full, or there is none yet: flush a batch.  Never fails. */
 void mcache_free_slow(size_t route, struct mag_slot slot);
-/*
- * The object may have come from another slot, by its @tag: the first free of a
- * thread, or one that the fast path found foreign.
- */
+/* The object came from another slot, by its @tag. */
+void mcache_free_foreign(size_t route, struct mag_slot slot, uint32_t tag);
+/* It may have: what the fast path declined, also the first free of a thread. */
 void mcache_free_tagged(size_t route, struct mag_slot slot, uint32_t tag);
 /* What marks objects that come from the slot this thread is on; not OBJECT_FREE. */
 uint8_t mcache_tag(void);

@@ -496,7 +496,7 @@ START_TEST(foreign)
 		*s[i].state = OBJECT_FREE;
 		if (mcache_push_off(route << MAG_HDR_SHIFT, s[i], tag + 1) != MAG_FOREIGN)
 			check(!mcache_rs);
-		mcache_free_tagged(route, s[i], tag + 1);
+		mcache_free_foreign(route, s[i], tag + 1);
 		check(get(sc, &again));
 		for (unsigned int k = 0; k <= i; k++)
 			check(again.obj != s[k].obj);
