@@ -29,7 +29,8 @@
  *     next, never out of what was reserved.
  *  4. start[] has a bit exactly for the first page of each span in use; a page
  *     entry is written before the bit (release) and cleared after it.
- *  5. Of an entry the magic is written last and cleared first.
+ *  5. A span's entries are written before an address of it is handed out, and
+ *     cleared when no object of it is: who has an object reads them without order.
  *
  * Hints are Go's (src/runtime/malloc.go): first arch's own far corner, growing
  * upwards; when the next slot is taken, wherever the kernel says.
@@ -290,7 +291,7 @@ static void set_entry(uintptr_t addr, const uint8_t *states, uint32_t place,
 	WRITE_ONCE(e->place, place);
 	/* pairs with the acquire in page_entry_span() */
 	smp_store_release(&e->states, (uint8_t *)states);
-	smp_store_release(&e->magic, magic);
+	WRITE_ONCE(e->magic, magic);
 }
 
 static uint32_t place_make(uintptr_t base, unsigned int route)

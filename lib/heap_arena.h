@@ -75,9 +75,7 @@ extern uintptr_t arena_limit __hidden;
 
 /*
  * The arena that holds @addr, or NULL.  Lock-free; an entry is set once and never
- * changes.  The acquire in arena_lookup_sync() pairs with the release in
- * heap_arena_add(); readers that got @addr from an allocation need no order of
- * their own: the address came to them after the entry was set.
+ * changes, released by heap_arena_add(): the loads behind it depend on it.
  */
 static __always_inline struct heap_arena *arena_lookup(uintptr_t addr)
 {

@@ -290,7 +290,7 @@ static uint8_t slot_tag(unsigned int slot)
 
 uint8_t mcache_tag(void)
 {
-	return OBJECT_LIVE + current_slot() % (UINT8_MAX - OBJECT_LIVE);
+	return slot_tag(current_slot());
 }
 
 /* Objects that a magazine of class @sc can hold. */

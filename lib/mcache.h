@@ -78,7 +78,7 @@ void mcache_free_slow(size_t route, struct mag_slot slot);
 void mcache_free_foreign(size_t route, struct mag_slot slot, uint32_t tag);
 /* It may have: what the fast path declined, also the first free of a thread. */
 void mcache_free_tagged(size_t route, struct mag_slot slot, uint32_t tag);
-/* What marks objects that come from the slot this thread is on; not OBJECT_FREE. */
+/* What marks objects that come from the slot this thread is on; 0 without marks. */
 uint8_t mcache_tag(void);
 
 /* The node this thread allocates from now. */

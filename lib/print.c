@@ -50,7 +50,8 @@ struct field {
 static const struct field total_fields[] = {
 	S(mapped), S(in_use), S(free), S(returned), S(live), S(cached), S(large),
 	S(metadata), S(reserved), S(nr_spans), S(nr_spans_total), S(nr_large_live),
-	S(nr_large), S(nr_refill), S(nr_refills), S(nr_flushes),
+	S(nr_large), S(nr_refill), S(nr_refills), S(nr_flushes), S(soft_limit),
+	S(hard_limit), S(nr_assists), S(assist_bytes), S(nr_limited),
 	INT_FIELD(struct ha_stats, nr_nodes), INT_FIELD(struct ha_stats, rseq),
 };
 #undef S
