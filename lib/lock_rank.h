@@ -6,8 +6,9 @@
  *   RANK_INIT       once, around initialisation; nothing else is held
  *   RANK_FORK       serialises forks against each other
  *   RANK_LIMIT      making room under the hard limit, one thread at a time
- *   RANK_LIST       the lists of object caches and of heaps
+ *   RANK_CACHES     the list of object caches
  *   RANK_STRIPE     what one object cache keeps near one CPU
+ *   RANK_HEAPS      the list of heaps of the user's
  *   RANK_HEAP       the heaps that share one lock: spans, objects, counts
  *   RANK_MCACHE     one locked cache slot (threads without rseq), or the making and
  *                   draining of the others
@@ -18,7 +19,7 @@
  *   RANK_ARENA      the arena index and address space reservations
  *   RANK_META       metadata pages (fixalloc's source)
  *
- * Two mcentral, two mheap locks: only fork takes several, in index order.
+ * Of one rank only fork takes several, in the order of their index or list.
  * The depots' poppers are flags, tried and never waited for: no rank.
  */
 #ifndef _LIB_LOCK_RANK_H
@@ -28,8 +29,9 @@ enum lock_rank {
 	RANK_INIT = 1,
 	RANK_FORK,
 	RANK_LIMIT,
-	RANK_LIST,
+	RANK_CACHES,
 	RANK_STRIPE,
+	RANK_HEAPS,
 	RANK_HEAP,
 	RANK_MCACHE,
 	RANK_MCENTRAL,

@@ -36,7 +36,7 @@ static __always_inline bool mcache_pop_off(size_t off, struct mag_slot *out,
 
 	if (unlikely(!rs))
 		return false;
-	return rseq_mag_pop_tag(rs, &mcache_id_off, mcache_rows, off, out, tag);
+	return rseq_mag_pop(rs, &mcache_id_off, mcache_rows, off, out, tag);
 }
 
 /*

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include <util/align.h>
+#include <util/line.h>
 #include "fixalloc.h"
 #include "mcache.h"
 #include "objcache.h"
@@ -29,7 +30,7 @@
 static struct {
 	struct lock lock;
 	struct ha_cache *all;		/* (a) newest first */
-} caches = { .lock = LOCK_INIT(RANK_LIST) };
+} caches = { .lock = LOCK_INIT(RANK_CACHES) };
 
 static struct ha_cache *cache_new(void)
 {
@@ -43,17 +44,6 @@ static struct ha_cache *cache_new(void)
 	/* pairs with the acquire in objcache_next() */
 	smp_store_release(&caches.all, c);
 	return c;
-}
-
-static void name_copy(char *to, const char *name)
-{
-	size_t i = 0;
-
-	/* fit to stand in any output */
-	for (; name && name[i] && i < OBJCACHE_NAME - 1; i++)
-		to[i] = name[i] < ' ' || name[i] > '~' || strchr("\"\\<>&", name[i]) ?
-			'?' : name[i];
-	to[i] = '\0';
 }
 
 static uint32_t cache_keep(size_t usable)
@@ -79,7 +69,7 @@ struct ha_cache *objcache_get(const char *name, const struct ha_cache_options *o
 		c->opt = *opt;
 		atomic_store_relaxed(&c->usable, usable);
 		c->keep = cache_keep(usable);
-		name_copy(c->name, name);
+		name_copy(c->name, sizeof(c->name), name);
 		atomic_store_relaxed(&c->fresh, (uint64_t)0);
 		atomic_store_relaxed(&c->dropped, (uint64_t)0);
 		atomic_store_relaxed(&c->destroyed, (uint64_t)0);

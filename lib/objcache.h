@@ -34,7 +34,7 @@ struct ha_cache {
 	uint64_t fresh;				/* (a) allocs that no stripe could serve */
 	uint64_t dropped;			/* (a) frees that no stripe kept */
 	uint64_t destroyed;			/* (a) objects given up after they were kept */
-	char name[OBJCACHE_NAME];		/* (l RANK_LIST) constant while used */
+	char name[OBJCACHE_NAME];		/* (l RANK_CACHES) constant while used */
 	struct objcache_stripe stripe[OBJCACHE_STRIPES];
 };
 

@@ -35,6 +35,7 @@
 #include <string.h>
 
 #include <asm/cache.h>
+#include <util/line.h>
 #include "debug.h"
 #include "fixalloc.h"
 #include "lookup.h"
@@ -56,7 +57,7 @@ static struct {
 	struct lock lock;
 	struct ha_heap *all;		/* (a) newest first */
 	uint32_t nr;			/* (l) ever made */
-} heaps = { .lock = LOCK_INIT(RANK_LIST) };
+} heaps = { .lock = LOCK_INIT(RANK_HEAPS) };
 
 static void heap_lock(struct ha_heap *h)
 {
@@ -87,7 +88,6 @@ static struct ha_heap *heap_new(void)
 struct ha_heap *uheap_get(const char *name, size_t limit)
 {
 	struct ha_heap *h;
-	size_t i;
 
 	lock_acquire(&heaps.lock);
 	for (h = heaps.all; h && atomic_load_relaxed(&h->used); h = h->next)
@@ -96,11 +96,7 @@ struct ha_heap *uheap_get(const char *name, size_t limit)
 		h = heap_new();
 	if (h) {
 		heap_lock(h);
-		/* fit to stand in any output */
-		for (i = 0; name && name[i] && i < UHEAP_NAME - 1; i++)
-			h->name[i] = name[i] < ' ' || name[i] > '~' ||
-				     strchr("\"\\<>&", name[i]) ? '?' : name[i];
-		h->name[i] = '\0';
+		name_copy(h->name, sizeof(h->name), name);
 		h->limit = limit ? limit : SIZE_MAX;
 		h->nr_allocs = 0;
 		h->nr_frees = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Magazines, and the six critical sections on them.
+ * Magazines, and the five critical sections on them.
  *
  * A magazine is a stack of slots.  All headers of a slot id lie in one table, and
  * each holds byte offsets from itself, so that a pop is: load top, compare, load
@@ -23,13 +23,12 @@
  * ends with one store to top: the commit.  Preemption, migration or a signal
  * before the commit restarts it; stores to slots above top before that are
  * harmless by 2.  The list, in pseudo-code; every <asm/rseq.h> has exactly these
- * as rseq_NAME(), and the plain C versions below serve under a lock:
+ * as rseq_NAME(), and the plain C versions below, without tags, serve under a lock:
  *
- *   mag_pop(hdrs, idx, *out)          h = hdrs[idx]
+ *   mag_pop(hdrs, idx, *out, *tag)    h = hdrs[idx]
  *                                     if h.top == h.base: return false
- *                                     *out = slot below h.top
+ *                                     *out = slot below h.top; *tag = h.tag
  *                                     commit h.top -= 16; return true
- *   mag_pop_tag(..., *tag)            the same, and *tag = h.tag
  *   mag_push(hdrs, idx, slot)         h = hdrs[idx]
  *                                     if h.top >= h.limit: return false
  *                                     slot at h.top = slot

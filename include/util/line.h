@@ -8,6 +8,7 @@
 #define _UTIL_LINE_H
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 #include <util/compiler.h>
 
@@ -81,6 +82,17 @@ static inline void line_write(struct line *l, int fd)
 		done += n;
 	}
 	errno = saved;
+}
+
+/* A name given by the user, NULL for none, made fit to stand in any output. */
+static inline void name_copy(char *to, size_t size, const char *name)
+{
+	size_t i;
+
+	for (i = 0; name && name[i] && i < size - 1; i++)
+		to[i] = name[i] < ' ' || name[i] > '~' || strchr("\"\\<>&", name[i]) ?
+			'?' : name[i];
+	to[i] = '\0';
 }
 
 #endif /* _UTIL_LINE_H */

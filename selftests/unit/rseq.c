@@ -59,10 +59,7 @@ static bool pop(size_t i, struct mag_slot *out)
 
 	if (!by_rseq)
 		return mag_pop(table.hdrs, i, out);
-	/* by one section or the other */
-	if ((uintptr_t)out / sizeof(*out) % 2)
-		return rseq_mag_pop(area(), &id_off, rows, i << MAG_HDR_SHIFT, out);
-	ok = rseq_mag_pop_tag(area(), &id_off, rows, i << MAG_HDR_SHIFT, out, &tag);
+	ok = rseq_mag_pop(area(), &id_off, rows, i << MAG_HDR_SHIFT, out, &tag);
 	check(tag == TAG);
 	return ok;
 }

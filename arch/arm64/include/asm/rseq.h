@@ -50,42 +50,6 @@
 
 static __always_inline bool
 rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
-	     struct mag_slot *out)
-{
-	struct mag_hdr *h;
-	uint64_t top, base;
-	void *obj;
-	uint8_t *state;
-
-again:
-	asm volatile goto(
-		RSEQ_SECTION_BEGIN
-		"ldp %w[top], %w[base], [%[h]]\n\t"
-		"cmp %w[top], %w[base]\n\t"
-		"b.eq %l[decline]\n\t"
-		"sub %w[top], %w[top], #16\n\t"
-		"add %[base], %[h], %[top]\n\t"
-		"ldp %[obj], %[state], [%[base]]\n\t"
-		RSEQ_INJECT(3)
-		"str %w[top], [%[h]]\n"
-		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
-		  [obj] "=&r" (obj), [state] "=&r" (state)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
-		  [hoff] "r" (off)
-		: "memory", "cc"
-		: decline, abort);
-	out->obj = obj;
-	out->state = state;
-	return true;
-decline:
-	return false;
-abort:
-	goto again;
-}
-
-static __always_inline bool
-rseq_mag_pop_tag(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	     struct mag_slot *out, uint8_t *tag)
 {
 	struct mag_hdr *h;

@@ -54,41 +54,6 @@
 
 static __always_inline bool
 rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
-	     struct mag_slot *out)
-{
-	uint64_t t, top;
-	void *obj;
-	uint8_t *state;
-
-again:
-	asm volatile goto(
-		RSEQ_SECTION_BEGIN
-		"movl (%[t]), %k[top]\n\t"
-		"cmpl 4(%[t]), %k[top]\n\t"
-		"je %l[decline]\n\t"
-		"movq -16(%[t], %[top]), %[obj]\n\t"
-		"movq -8(%[t], %[top]), %[state]\n\t"
-		"subl $16, %k[top]\n\t"
-		RSEQ_INJECT(3)
-		"movl %k[top], (%[t])\n\t"
-		RSEQ_SECTION_END
-		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&a" (obj),
-		  [state] "=&r" (state)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
-		  [off] "r" (off)
-		: "memory", "cc"
-		: decline, abort);
-	out->obj = obj;
-	out->state = state;
-	return true;
-decline:
-	return false;
-abort:
-	goto again;
-}
-
-static __always_inline bool
-rseq_mag_pop_tag(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
 	     struct mag_slot *out, uint8_t *tag)
 {
 	uint64_t t, top;
