@@ -37,7 +37,7 @@ __export void *ha_alloc(size_t size, size_t align, unsigned int flags)
 		return NULL;
 	}
 	if (flags & HA_DENSE && align <= 16 && size <= MAX_SMALL_SIZE) {
-		p = alloc_dense(class_of_8[(max_size(size, align) + 7) >> 3]);
+		p = alloc_dense(small_class(max_size(size, align)));
 		if (p)
 			return flags & HA_ZERO ? memset(p, 0, size) : p;
 	}

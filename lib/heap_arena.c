@@ -37,6 +37,7 @@
  */
 #include <errno.h>
 
+#include "conf.h"
 #include "fixalloc.h"
 #include "heap_arena.h"
 #include "lock.h"
@@ -305,6 +306,9 @@ void heap_arena_set_span(uintptr_t base, size_t nr_pages, const uint8_t *states,
 {
 	size_t page = base >> HA_PAGE_SHIFT;
 	uint32_t place = place_make(base, sc ? route_make(nid, sc) : 0);
+
+	if (sc && !conf.check)
+		place |= PLACE_UNCHECKED;
 
 	/* the first one last */
 	for (size_t i = span_entries(nr_pages, sc); i-- > 0;)

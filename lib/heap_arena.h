@@ -10,11 +10,12 @@
  * of a class and has no more than PLACE_SPAN_PAGES.  Others have one only on their
  * first page: a large one with a magic of 0, as in an empty entry.
  *
- *	place	31          21 20   17 16         13 12       0
- *		+-------------+-------+-------------+----------+
- *		|    route    |   0   | -page no.   |    0     |
- *		+-------------+-------+-------------+----------+
- *		 node | class           of the span's first page
+ *	place	31          21 20 18 17 16         13 12       0
+ *		+-------------+-----+--+-------------+----------+
+ *		|    route    |  0  |u | -page no.   |    0     |
+ *		+-------------+-----+--+-------------+----------+
+ *		 node | class        |  of the span's first page
+ *		                    unchecked
  *
  * Shifted, the route is the byte offset of a 16-byte header; and the low 17 bits
  * of an address plus the place are its offset in the span, on whatever page.
@@ -44,6 +45,7 @@ static_assert(sizeof(struct page_entry) == 16, "scaled by a shift");
 #define PAGE_ENTRY_SHIFT	4
 #define PLACE_ROUTE_SHIFT	17	/* to a header's offset; 4 more to the route */
 #define PLACE_SPAN_PAGES	16
+#define PLACE_UNCHECKED		(1U << PLACE_ROUTE_SHIFT)	/* check:off: states are not kept */
 #define PLACE_OFFSET_MASK	(PLACE_SPAN_PAGES * HA_PAGE_SIZE - 1)
 
 #define ROUTE_CLASS_BITS	7

@@ -108,15 +108,10 @@ nomem:
 
 static __always_inline void *take_slot(const struct mag_slot *slot, uint8_t tag)
 {
-	/* a line of its own in a large heap: not touched for nothing */
-	if (likely(check_on))
+	/* 0 with check:off: a line of its own in a large heap, not touched for nothing */
+	if (likely(tag))
 		*slot->state = tag;
 	return slot->obj;
-}
-
-static __always_inline size_t size_class_of(size_t size)
-{
-	return class_of_8[(size + 7) >> 3];
 }
 
 static void *alloc_class_slow(size_t sc) __noinline;
@@ -135,7 +130,7 @@ static __always_inline void *alloc_class(size_t sc)
 	struct mag_slot slot;
 	uint8_t tag;
 
-	if (likely(mcache_pop_off(sc << MAG_HDR_SHIFT, &slot, &tag)))
+	if (likely(mcache_pop_twice(2 * sc, &slot, &tag)))
 		return take_slot(&slot, tag);
 	return alloc_class_slow(sc);
 }
@@ -145,7 +140,7 @@ static void *malloc_slow(size_t size) __noinline;
 static void *malloc_slow(size_t size)
 {
 	if (size <= MAX_SMALL_SIZE)
-		return alloc_class_slow(size_class_of(size));
+		return alloc_class_slow(small_class(size));
 	if (likely(size <= MAX_MEDIUM_SIZE))
 		return alloc_class(medium_class(size));
 	return alloc_large(size, 1, false);
@@ -157,7 +152,7 @@ __export __hot void *ha_malloc(size_t size)
 	uint8_t tag;
 
 	if (likely(size <= MAX_SMALL_SIZE) &&
-	    likely(mcache_pop_off(size_class_of(size) << MAG_HDR_SHIFT, &slot, &tag)))
+	    likely(mcache_pop_twice(class_twice[(size + 7) >> 3], &slot, &tag)))
 		return take_slot(&slot, tag);
 	return malloc_slow(size);
 }
@@ -171,8 +166,7 @@ static void free_slow(void *ptr) __noinline;
 /* An object of a size class as the fast paths see it. */
 struct object {
 	uint8_t *state;
-	size_t hdr_off;		/* of its magazine's header */
-	uint32_t tag;		/* what its state was */
+	uint32_t place;		/* its page entry's */
 };
 
 /* True when @addr is the start of an object of a size class; fills in @o. */
@@ -187,35 +181,45 @@ static __always_inline bool object_find(const struct page_entry *e,
 	if (unlikely((uint32_t)product >= (uint32_t)magic))
 		return false;
 	o->state = READ_ONCE(e->states) + (product >> 32);
-	o->hdr_off = place >> PLACE_ROUTE_SHIFT;
+	o->place = place;
 	return true;
 }
 
-/* The user's no more; false: it was not. */
-static __always_inline bool object_end(struct object *o)
+/* It was the user's no more, or it came from another slot, or there is no room. */
+static void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
+			    enum mag_result why) __noinline;
+static void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
+			    enum mag_result why)
 {
-	o->tag = 0;
-	if (likely(check_on)) {
-		o->tag = *o->state;
-		if (unlikely(o->tag == OBJECT_FREE))
-			return false;
-		*o->state = OBJECT_FREE;
-	}
-	return true;
+	if (unlikely(tag == OBJECT_FREE && check_on))
+		debug_bad_pointer("free", (uintptr_t)slot.obj);
+	if (why == MAG_FOREIGN)
+		mcache_free_foreign(slot, route, tag);
+	else
+		mcache_free_tagged(slot, route, tag);
 }
 
-static __always_inline void object_cache(void *ptr, const struct object *o)
+/*
+ * The user's no more.  That it was is asked together with where it came from: the
+ * tag of no slot with magazines is OBJECT_FREE, so that a second free is declined.
+ */
+static __always_inline void object_free(void *ptr, const struct object *o)
 {
 	struct mag_slot slot = { .obj = ptr, .state = o->state };
+	uint32_t place = o->place, tag = 0;
+	enum mag_result r;
+	size_t hdr_off;
 
-	enum mag_result r = mcache_push_off(o->hdr_off, slot, o->tag);
-
-	if (likely(r == MAG_DONE))
-		return;
-	if (r == MAG_FOREIGN)
-		mcache_free_foreign(o->hdr_off >> MAG_HDR_SHIFT, slot, o->tag);
-	else
-		mcache_free_tagged(o->hdr_off >> MAG_HDR_SHIFT, slot, o->tag);
+	if (likely(!(place & PLACE_UNCHECKED))) {
+		tag = *o->state;
+		*o->state = OBJECT_FREE;
+	} else {
+		place &= ~PLACE_UNCHECKED;
+	}
+	hdr_off = place >> PLACE_ROUTE_SHIFT;
+	r = mcache_push_off(hdr_off, slot, tag);
+	if (unlikely(r != MAG_DONE))
+		object_declined(slot, hdr_off >> MAG_HDR_SHIFT, tag, r);
 }
 
 __export __hot void ha_free(void *ptr)
@@ -223,9 +227,8 @@ __export __hot void ha_free(void *ptr)
 	const struct page_entry *e = window_entry((uintptr_t)ptr);
 	struct object o;
 
-	if (likely(e) && likely(object_find(e, (uintptr_t)ptr, &o)) &&
-	    likely(object_end(&o)))
-		object_cache(ptr, &o);
+	if (likely(e) && likely(object_find(e, (uintptr_t)ptr, &o)))
+		object_free(ptr, &o);
 	else
 		free_slow(ptr);
 }
@@ -244,9 +247,7 @@ static void free_slow(void *ptr)
 		return;
 	e = heap_ready() ? arena_entry(addr) : NULL;
 	if (e && object_find(e, addr, &o)) {
-		if (!object_end(&o))
-			debug_bad_pointer("free", addr);
-		object_cache(ptr, &o);
+		object_free(ptr, &o);
 		return;
 	}
 	if (e && page_entry_route(e) == ROUTE_HEAP) {
@@ -339,7 +340,7 @@ EXPORT_AS(ha_free_aligned_sized, free_aligned_sized);
 __export size_t ha_good_size(size_t size)
 {
 	if (size <= MAX_SMALL_SIZE)
-		return size_classes[size_class_of(size)].size;
+		return size_classes[small_class(size)].size;
 	if (size <= MAX_MEDIUM_SIZE)
 		return size_classes[medium_class(size)].size;
 	if (size > PTRDIFF_MAX)
@@ -357,11 +358,11 @@ static void *zalloc(size_t size)
 	void *p;
 
 	if (likely(size <= MAX_SMALL_SIZE)) {
-		p = alloc_class(size_class_of(size));
+		p = alloc_class(small_class(size));
 		return p ? memset(p, 0, size) : NULL;
 	}
 	if (size <= MAX_MEDIUM_SIZE &&
-	    mcache_pop_off(medium_class(size) << MAG_HDR_SHIFT, &slot, &tag))
+	    mcache_pop_twice(2 * medium_class(size), &slot, &tag))
 		return memset(take_slot(&slot, tag), 0, size);
 	/* not at hand: pages of which the heap may know that they are zero */
 	return alloc_large(size, 1, true);
@@ -475,9 +476,9 @@ void *heap_alloc(size_t align, size_t size, bool zero)
 	void *p;
 
 	if (align <= 16 && size <= MAX_SMALL_SIZE)
-		sc = size_class_of(size < align ? align : size);
+		sc = small_class(size < align ? align : size);
 	else if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE)
-		sc = aligned_class[ilog2(align) - 4][size_class_of(size)];
+		sc = aligned_class[ilog2(align) - 4][small_class(size)];
 	if (sc) {
 		p = alloc_class(sc);
 		return p && zero ? memset(p, 0, size) : p;

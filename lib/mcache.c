@@ -4,8 +4,8 @@
  *
  *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
  *	                                   |
- *	mcache_hdrs[id], all headers ----> +--------------------------------+
- *	mcache_rows[id], its node's ---+   | mag_hdr [nodes][128 classes]   |
+ *	mcache_hdrs, all headers --------> +--------------------------------+
+ *	mcache_rows, its node's -------+   | mag_hdr [nodes][128 classes]   |
  *	                               +-> |                                |
  *	                                   | slots, 16 bytes each           |
  *	                                   +--------------------------------+
@@ -20,13 +20,13 @@
  * vfork child) share NR_LOCKED slots of the same build, each behind a lock.  The
  * two kinds never touch each other's slots.
  *
- * How a thread finds out: mcache_rs is NULL at first, so its first malloc or free
- * takes the slow path, which looks at its registration once.  A cached copy of
+ * How a thread finds out: mcache_rs is mcache_no_area at first, so its first malloc or
+ * free takes the slow path, which looks at its registration once.  A cached copy of
  * __rseq_offset is never used: rseq_cs is written through mcache_rs only.
  *
  * Invariants:
  *  1. A slot's magazines change only inside a critical section of its id, under
- *     its lock (locked slots), or detached: both tables have nothing_hdrs for it and a
+ *     its lock (locked slots), or detached: both tables lead to nothing for it and a
  *     membarrier has thrown every thread out of its section since.
  *  2. An object in a magazine has its span's bit set, and state OBJECT_FREE (any
  *     state without misuse detection).
@@ -80,11 +80,16 @@ extern const ptrdiff_t __rseq_offset __weak;
 extern const unsigned int __rseq_size __weak;
 extern const char *gnu_get_libc_version(void) __weak;
 
-/* Every route of every node empty and full at once: pops and pushes decline. */
-static struct mag_hdr nothing_hdrs[2 * NR_ROUTES];
-struct mag_hdr *mcache_hdrs[MAX_CIDS];
-struct mag_hdr *mcache_rows[MAX_CIDS];
+static_assert(2 * NR_ROUTES <= MAG_NR_HDRS, "there is nothing for every route");
+
+struct mag_table mcache_hdrs;
+struct mag_table mcache_rows;
 size_t mcache_id_off = RSEQ_OFF_CPU_ID;
+/* Both ids are those of a thread that the kernel does not know. */
+uint32_t mcache_no_area[8] __aligned(32) = {
+	[RSEQ_OFF_CPU_ID / 4] = -1U,
+	[RSEQ_OFF_MM_CID / 4] = -1U,
+};
 
 struct locked_slot {
 	struct lock lock;
@@ -108,7 +113,7 @@ enum thread_mode {
 	THREAD_LOCKED,
 };
 
-__tls void *mcache_rs;
+__tls void *mcache_rs = mcache_no_area;
 static __tls uint8_t thread_mode;
 static __tls uint8_t thread_locked_slot;
 /* For a libc that registers nothing; the kernel writes 32 bytes of it. */
@@ -142,15 +147,17 @@ static unsigned int kernel_nr_ids(void)
 
 static void slot_attach(unsigned int id, struct mag_hdr *hdrs, unsigned int nid)
 {
+	ptrdiff_t row = (char *)(hdrs + route_make(nid, 0)) - (char *)&mcache_rows;
+
 	/* pairs with the address dependency of every section on the slot */
-	smp_store_release(&mcache_rows[id], hdrs + route_make(nid, 0));
-	smp_store_release(&mcache_hdrs[id], hdrs);
+	smp_store_release(&mcache_rows.row[id], row);
+	smp_store_release(&mcache_hdrs.row[id], (char *)hdrs - (char *)&mcache_hdrs);
 }
 
 static void slot_detach(unsigned int id)
 {
-	WRITE_ONCE(mcache_rows[id], nothing_hdrs);
-	WRITE_ONCE(mcache_hdrs[id], nothing_hdrs);
+	WRITE_ONCE(mcache_rows.row[id], 0);
+	WRITE_ONCE(mcache_hdrs.row[id], 0);
 }
 
 int mcache_init(void)
@@ -164,8 +171,6 @@ int mcache_init(void)
 		rseq_usable = false;
 	if (kernel_has_mm_cid() && (topo.nr_nodes == 1 || topo.fake))
 		mcache_id_off = RSEQ_OFF_MM_CID;
-	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++)
-		slot_detach(i);
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
 		lock_init(&locked_slots[i].lock, RANK_MCACHE);
 	return 0;
@@ -224,7 +229,7 @@ static void thread_init(void)
 /* The slot this thread is on now; for a sequence only a hint a moment later. */
 static unsigned int current_slot(void)
 {
-	char *rs = mcache_rs;
+	char *rs = mcache_area();
 
 	if (!rs)
 		return MAX_CIDS + thread_locked_slot;
@@ -237,7 +242,7 @@ static unsigned int current_slot(void)
  */
 static bool locked_follow(void)
 {
-	if (mcache_rs || topo.fake || topo.nr_nodes == 1 ||
+	if (mcache_area() || topo.fake || topo.nr_nodes == 1 ||
 	    topo_current_node() == thread_locked_slot % topo.nr_nodes)
 		return false;
 	thread_locked_slot = pick_locked_slot();
@@ -378,7 +383,7 @@ static bool slot_exists(unsigned int slot)
 {
 	if (slot_is_locked(slot))
 		return locked_slots[slot - MAX_CIDS].hdrs != NULL;
-	return READ_ONCE(mcache_hdrs[slot]) != nothing_hdrs;
+	return READ_ONCE(mcache_hdrs.row[slot]) != 0;
 }
 
 /*
@@ -400,7 +405,7 @@ static bool any_pop(size_t sc, struct mag_slot *out)
 	struct locked_slot *ls;
 	bool ok;
 
-	if (mcache_rs)
+	if (mcache_area())
 		return mcache_pop(sc, out);
 	ls = locked_get();
 	if (!ls)
@@ -415,7 +420,7 @@ static bool any_push(size_t route, struct mag_slot slot)
 	struct locked_slot *ls;
 	bool ok;
 
-	if (mcache_rs)
+	if (mcache_area())
 		return mcache_push(route, slot);
 	ls = locked_get();
 	if (!ls)
@@ -428,10 +433,10 @@ static bool any_push(size_t route, struct mag_slot slot)
 static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 {
 	struct locked_slot *ls;
-	void *rs = mcache_rs;
+	void *rs = mcache_area();
 
 	if (rs)
-		return rseq_mag_pop_n(rs, &mcache_id_off, mcache_hdrs,
+		return rseq_mag_pop_n(rs, &mcache_id_off, &mcache_hdrs,
 				      route << MAG_HDR_SHIFT, dst, n);
 	ls = locked_get();
 	if (!ls)
@@ -444,10 +449,10 @@ static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
 {
 	struct locked_slot *ls;
-	void *rs = mcache_rs;
+	void *rs = mcache_area();
 
 	if (rs)
-		return n ? rseq_mag_push_n(rs, &mcache_id_off, mcache_hdrs,
+		return n ? rseq_mag_push_n(rs, &mcache_id_off, &mcache_hdrs,
 					   route << MAG_HDR_SHIFT, src, n) : 0;
 	ls = locked_get();
 	if (!ls)
@@ -609,7 +614,7 @@ static bool slow_prepare(void)
 	if (!slot_exists(slot))
 		fresh |= slot_create(slot);
 	/* a sequence declined only because this thread may not use one */
-	return fresh || !mcache_rs;
+	return fresh || !mcache_area();
 }
 
 bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
@@ -687,14 +692,14 @@ static void free_foreign(size_t route, struct mag_slot slot)
 		mcentral_free(route_nid(route), route_class(route), &slot, 1);
 }
 
-void mcache_free_foreign(size_t route, struct mag_slot slot, uint32_t tag)
+void mcache_free_foreign(struct mag_slot slot, size_t route, uint32_t tag)
 {
 	/* there is none of larger objects, nor where there are no magazines yet */
 	if (unlikely(!mcache_push(outgoing(route), slot)))
-		mcache_free_tagged(route, slot, tag);
+		mcache_free_tagged(slot, route, tag);
 }
 
-void mcache_free_tagged(size_t route, struct mag_slot slot, uint32_t tag)
+void mcache_free_tagged(struct mag_slot slot, size_t route, uint32_t tag)
 {
 	unsigned int id;
 
@@ -726,7 +731,7 @@ bool mcache_drain_idle(void)
 
 bool mcache_in_vfork(void)
 {
-	return thread_mode == THREAD_RSEQ && !mcache_rs;
+	return thread_mode == THREAD_RSEQ && !mcache_area();
 }
 
 static __no_tsan size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)

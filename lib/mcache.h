@@ -11,32 +11,38 @@
 #include "sizeclasses.h"
 
 /*
- * The thread's rseq area, or NULL: not looked yet, or this thread must not use
- * sequences (no rseq, a vfork child).  Everything about a thread that the fast
- * path needs is in this one word.
+ * The thread's rseq area, or mcache_no_area: not looked yet, or this thread must not
+ * use sequences (no rseq, a vfork child).  Everything about a thread that the fast
+ * path needs is in this one word; the ids in mcache_no_area lead to no magazines, so
+ * that the fast path need not ask which of the two it is.
  */
 extern __tls void *mcache_rs __hidden;
+extern uint32_t mcache_no_area[8] __hidden;
 
 extern size_t mcache_id_off __hidden;		/* (c) field of the area: the slot id */
 /* By slot id: the headers of all nodes, and those of the id's own node. */
-extern struct mag_hdr *mcache_hdrs[MAX_CIDS] __hidden;	/* (a) */
-extern struct mag_hdr *mcache_rows[MAX_CIDS] __hidden;	/* (a) */
+extern struct mag_table mcache_hdrs __hidden;
+extern struct mag_table mcache_rows __hidden;
+
+/* The area, or NULL where there must be no sequences. */
+static inline char *mcache_area(void)
+{
+	void *rs = mcache_rs;
+
+	return rs == mcache_no_area ? NULL : rs;
+}
 
 /* 0 or -ENOMEM. */
 int mcache_init(void);
 
 /*
- * One object for this CPU's node, of the class whose header lies at @off in a row;
- * false: take the slow path.
+ * One object for this CPU's node, of the class that is @twice / 2; false: take the
+ * slow path.
  */
-static __always_inline bool mcache_pop_off(size_t off, struct mag_slot *out,
-					   uint8_t *tag)
+static __always_inline bool mcache_pop_twice(size_t twice, struct mag_slot *out,
+					     uint8_t *tag)
 {
-	void *rs = mcache_rs;
-
-	if (unlikely(!rs))
-		return false;
-	return rseq_mag_pop(rs, &mcache_id_off, mcache_rows, off, out, tag);
+	return rseq_mag_pop(mcache_rs, &mcache_id_off, &mcache_rows, twice, out, tag);
 }
 
 /*
@@ -47,11 +53,7 @@ static __always_inline bool mcache_pop_off(size_t off, struct mag_slot *out,
 static __always_inline enum mag_result mcache_push_off(size_t off, struct mag_slot slot,
 						       uint32_t tag)
 {
-	void *rs = mcache_rs;
-
-	if (unlikely(!rs))
-		return MAG_FULL;
-	return rseq_mag_push_own(rs, &mcache_id_off, mcache_hdrs, off, slot, tag);
+	return rseq_mag_push_own(mcache_rs, &mcache_id_off, &mcache_hdrs, off, slot, tag);
 }
 
 /* The same by class and by route, for whom tags do not matter. */
@@ -59,15 +61,13 @@ static inline bool mcache_pop(size_t sc, struct mag_slot *out)
 {
 	uint8_t tag;
 
-	return mcache_pop_off(sc << MAG_HDR_SHIFT, out, &tag);
+	return mcache_pop_twice(2 * sc, out, &tag);
 }
 
 static inline bool mcache_push(size_t route, struct mag_slot slot)
 {
-	void *rs = mcache_rs;
-
-	return rs && rseq_mag_push(rs, &mcache_id_off, mcache_hdrs,
-				   route << MAG_HDR_SHIFT, slot);
+	return rseq_mag_push(mcache_rs, &mcache_id_off, &mcache_hdrs,
+			     route << MAG_HDR_SHIFT, slot);
 }
 
 /* The magazine is empty, or there is none yet: refill.  False: no memory. */
@@ -75,9 +75,9 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out);
 /* The magazine is full, or there is none yet: flush a batch.  Never fails. */
 void mcache_free_slow(size_t route, struct mag_slot slot);
 /* The object came from another slot, by its @tag. */
-void mcache_free_foreign(size_t route, struct mag_slot slot, uint32_t tag);
+void mcache_free_foreign(struct mag_slot slot, size_t route, uint32_t tag);
 /* It may have: what the fast path declined, also the first free of a thread. */
-void mcache_free_tagged(size_t route, struct mag_slot slot, uint32_t tag);
+void mcache_free_tagged(struct mag_slot slot, size_t route, uint32_t tag);
 /* What marks objects that come from the slot this thread is on; 0 without marks. */
 uint8_t mcache_tag(void);
 

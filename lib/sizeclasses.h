@@ -49,8 +49,16 @@ static inline unsigned int medium_class(unsigned int size)
 
 extern const struct size_class size_classes[NR_SIZE_CLASSES];
 
-/* Class of a size of at most MAX_SMALL_SIZE: index (size + 7) >> 3. */
-extern const uint8_t class_of_8[MAX_SMALL_SIZE / 8 + 1];
+/*
+ * Twice the class of a size of at most MAX_SMALL_SIZE: index (size + 7) >> 3.
+ * Twice, because an address scales it by 8 to the offset of a 16-byte header.
+ */
+extern const uint8_t class_twice[MAX_SMALL_SIZE / 8 + 1];
+
+static inline unsigned int small_class(unsigned int size)
+{
+	return class_twice[(size + 7) >> 3] >> 1;
+}
 
 /*
  * [i][c]: the smallest class from c on whose size is a multiple of 16 << i; 0

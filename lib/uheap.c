@@ -240,9 +240,9 @@ void *uheap_alloc(struct ha_heap *h, size_t size, size_t align, bool zero)
 	void *p = NULL;
 
 	if (align <= 16 && size <= MAX_SMALL_SIZE)
-		sc = class_of_8[(max_size(size, align) + 7) >> 3];
+		sc = small_class(max_size(size, align));
 	else if (size <= MAX_SMALL_SIZE && align <= HA_PAGE_SIZE)
-		sc = aligned_class[ilog2(align) - 4][class_of_8[(size + 7) >> 3]];
+		sc = aligned_class[ilog2(align) - 4][small_class(size)];
 	if (sc)
 		p = alloc_small(h, sc);
 	else if (align <= HA_PAGE_SIZE || align <= PTRDIFF_MAX - size)
@@ -270,7 +270,7 @@ static void *take_tiny(struct ha_heap *h, size_t size)
 /* Another thread's block that was the current one is left as it is. */
 static bool grow_tiny(struct ha_heap *h)
 {
-	char *block = alloc_small(h, class_of_8[(TINY_BLOCK + 7) >> 3]);
+	char *block = alloc_small(h, small_class(TINY_BLOCK));
 
 	if (!block)
 		return false;

@@ -2,8 +2,8 @@
 /*
  * vfork: the child shares this thread's TLS but is not registered for rseq, so
  * its slot id goes stale and nothing would abort its sections.  mcache_rs, the one
- * word that says sequences may be used, is NULL while the child runs, and put back
- * when the parent goes on.
+ * word that says sequences may be used, is mcache_no_area while the child runs, and
+ * put back when the parent goes on.
  *
  * arm64 has no vfork system call: clone(CLONE_VM | CLONE_VFORK | SIGCHLD).  The
  * return address stays in x30, which the child cannot change for the parent; all
@@ -22,7 +22,9 @@ vfork:
 	adrp	x10, :gottprel:mcache_rs
 	ldr	x10, [x10, #:gottprel_lo12:mcache_rs]
 	ldr	x11, [x9, x10]
-	str	xzr, [x9, x10]
+	adrp	x12, mcache_no_area
+	add	x12, x12, #:lo12:mcache_no_area
+	str	x12, [x9, x10]
 	mov	x0, #0x4111		/* CLONE_VM | CLONE_VFORK | SIGCHLD */
 	mov	x1, #0
 	mov	x2, #0

@@ -2,8 +2,8 @@
 /*
  * vfork: the child shares this thread's TLS but is not registered for rseq, so
  * its slot id goes stale and nothing would abort its sections.  mcache_rs, the one
- * word that says sequences may be used, is NULL while the child runs, and put back
- * when the parent goes on.
+ * word that says sequences may be used, is mcache_no_area while the child runs, and
+ * put back when the parent goes on.
  *
  * The return address is kept in a register, as the child returns through the same
  * stack slot first; system calls preserve rdi and rdx.
@@ -22,7 +22,8 @@ vfork:
 	.cfi_register %rip, %rdi
 	movq	mcache_rs@gottpoff(%rip), %rsi
 	movq	%fs:(%rsi), %rdx
-	movq	$0, %fs:(%rsi)
+	leaq	mcache_no_area(%rip), %rax
+	movq	%rax, %fs:(%rsi)
 	movl	$58, %eax		/* SYS_vfork */
 	syscall
 	pushq	%rdi

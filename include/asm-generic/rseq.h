@@ -25,7 +25,7 @@
  * harmless by 2.  The list, in pseudo-code; every <asm/rseq.h> has exactly these
  * as rseq_NAME(), and the plain C versions below, without tags, serve under a lock:
  *
- *   mag_pop(hdrs, idx, *out, *tag)    h = hdrs[idx]
+ *   mag_pop(hdrs, idx, *out, *tag)    h = hdrs[idx]; idx is given twice over
  *                                     if h.top == h.base: return false
  *                                     *out = slot below h.top; *tag = h.tag
  *                                     commit h.top -= 16; return true
@@ -44,11 +44,11 @@
  * The tag names the id in a byte: who pops marks an object with it, and who pushes
  * learns whether it was popped here.
  *
- * hdrs is tables[id].  mag_pop is given a class, and a table of each id's headers
- * of its own node; the others are given a route (node and class), and a table of
- * each id's headers of all nodes: a batch fetched for one node lands in that node's
- * row even if the thread has moved since.  With one node both say the same.  The
- * caller's area is registered, so that its id is one the kernel gave.
+ * hdrs is what tab->row[id] leads to.  mag_pop is given a class, and a table of each
+ * id's headers of its own node; the others are given a route (node and class), and a
+ * table of each id's headers of all nodes: a batch fetched for one node lands in that
+ * node's row even if the thread has moved since.  With one node both say the same.
+ * The caller's area is one that the kernel fills in, or says -1 for ever.
  */
 #ifndef _ASM_GENERIC_RSEQ_H
 #define _ASM_GENERIC_RSEQ_H
@@ -57,6 +57,7 @@
 #define MAG_SLOT_SIZE		(1 << MAG_SLOT_SHIFT)
 #define MAG_HDR_SHIFT		4
 #define MAX_CIDS		4096
+#define MAG_NR_HDRS		4096	/* of an id, at most */
 
 /* Offsets within the registered area (include/uapi/linux/rseq.h). */
 #define RSEQ_OFF_CPU_ID		4
@@ -66,6 +67,7 @@
 
 #ifndef __ASSEMBLER__
 
+#include <stddef.h>
 #include <string.h>
 #include <util/bug.h>
 
@@ -79,6 +81,17 @@ struct mag_hdr {		/* offsets from here */
 	uint32_t base;		/* (c) */
 	uint32_t limit;		/* (c) */
 	uint32_t tag;		/* (c) of the id, the same in all its headers */
+};
+
+/*
+ * Where the headers of an id lie, as an offset from here, so that 0, what the
+ * table is full of at first, leads to @nothing: magazines that are empty and full
+ * at once.  So do the negative ids that a thread without registration has.
+ */
+struct mag_table {
+	struct mag_hdr nothing[MAG_NR_HDRS];	/* (c) zeroes */
+	ptrdiff_t unregistered[2];		/* (c) 0: ids -2 and -1 */
+	ptrdiff_t row[MAX_CIDS];		/* (a) */
 };
 
 static_assert(sizeof(struct mag_slot) == MAG_SLOT_SIZE, "asm scales by it");

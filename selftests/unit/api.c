@@ -177,7 +177,7 @@ START_TEST(sparse)
 		}
 	}
 	ha_release();
-	mc = &mcentrals[0][class_of_8[8]];
+	mc = &mcentrals[0][small_class(64)];
 	before = mc->nr_spans;
 	for (unsigned int round = 0; round < 20; round++) {
 		for (unsigned int i = 0; i < SPARSE_N; i++) {
@@ -220,7 +220,7 @@ START_TEST(figures)
 	check(ha_stats_classes(c, sizeof(c[0]), ARRAY_SIZE(c)) == NR_SIZE_CLASSES);
 	check(ha_stats_nodes(n, sizeof(n[0]), ARRAY_SIZE(n)) == topo.nr_nodes);
 	check(ha_stats_get(&st) == 0);
-	check(c[class_of_8[13]].nr_live == 1000 && c[class_of_8[13]].object_size == 112);
+	check(c[small_class(100)].nr_live == 1000 && c[small_class(100)].object_size == 112);
 	check(c[0].nr_live == 2 && c[0].nr_spans == 2 && st.nr_large_live == 2);
 	for (unsigned int sc = 0; sc < NR_SIZE_CLASSES; sc++) {
 		check(c[sc].nr_live + c[sc].nr_cached <= c[sc].nr_objects);

@@ -27,7 +27,7 @@ static bool get(unsigned int sc, struct mag_slot *slot)
 	unsigned int route;
 	uint8_t tag;
 
-	if (!mcache_pop_off(sc << MAG_HDR_SHIFT, slot, &tag)) {
+	if (!mcache_pop_twice(2 * sc, slot, &tag)) {
 		if (!mcache_alloc_slow(sc, slot))
 			return false;
 		tag = mcache_tag();
@@ -51,7 +51,7 @@ static void put(struct mag_slot slot)
 
 	check(*(void **)slot.obj == slot.obj && tag != OBJECT_FREE);
 	if (mcache_push_off(route << MAG_HDR_SHIFT, slot, tag) != MAG_DONE)
-		mcache_free_tagged(route, slot, tag);
+		mcache_free_tagged(slot, route, tag);
 }
 
 struct held {
@@ -348,10 +348,10 @@ START_TEST(thread_modes)
 	struct mag_slot slot;
 
 	heap_layers_init(&heap_modes[_i]);
-	check(mcache_rs == NULL);
+	check(!mcache_area());
 	check(!heap_modes[_i].locked || !mcache_uses_rseq());
 	check(get(3, &slot));
-	check((mcache_rs != NULL) == rseq);
+	check((mcache_area() != NULL) == rseq);
 	put(slot);
 	check_goes_home();
 }
@@ -363,7 +363,7 @@ START_TEST(dropped)
 
 	heap_layers_init(&heap_modes[_i]);
 	check(heap_drop_rseq() && !heap_has_rseq());
-	check(get(3, &slot) && mcache_rs == NULL);
+	check(get(3, &slot) && !mcache_area());
 	put(slot);
 	check(mcache_nr_cached(3) > 0);
 	check_goes_home();
@@ -479,7 +479,7 @@ END_TEST
  */
 START_TEST(foreign)
 {
-	const unsigned int sc = class_of_8[8], batch = size_classes[sc].batch;
+	const unsigned int sc = small_class(64), batch = size_classes[sc].batch;
 	struct mag_slot own, s[2 * MAX_BATCH], again;
 	unsigned int route = route_make(0, sc);
 
@@ -495,8 +495,8 @@ START_TEST(foreign)
 		check(mcentrals[0][sc].depot.count == (i > batch));
 		*s[i].state = OBJECT_FREE;
 		if (mcache_push_off(route << MAG_HDR_SHIFT, s[i], tag + 1) != MAG_FOREIGN)
-			check(!mcache_rs);
-		mcache_free_foreign(route, s[i], tag + 1);
+			check(!mcache_area());
+		mcache_free_foreign(s[i], route, tag + 1);
 		check(get(sc, &again));
 		for (unsigned int k = 0; k <= i; k++)
 			check(again.obj != s[k].obj);

@@ -42,10 +42,15 @@ static void table_init(struct table *t, const unsigned int *sizes)
 }
 
 /* One interface for both forms. */
-static struct mag_hdr *hdrs[MAX_CIDS], *rows[MAX_CIDS];
+static struct mag_table hdrs, rows;
 static const size_t id_off = RSEQ_OFF_CPU_ID;
 static struct table table;
 static bool by_rseq;
+
+static void lead(struct mag_table *t, unsigned int id, struct mag_hdr *to)
+{
+	t->row[id] = (char *)to - (char *)t;
+}
 
 static void *area(void)
 {
@@ -59,7 +64,7 @@ static bool pop(size_t i, struct mag_slot *out)
 
 	if (!by_rseq)
 		return mag_pop(table.hdrs, i, out);
-	ok = rseq_mag_pop(area(), &id_off, rows, i << MAG_HDR_SHIFT, out, &tag);
+	ok = rseq_mag_pop(area(), &id_off, &rows, 2 * i, out, &tag);
 	check(tag == TAG);
 	return ok;
 }
@@ -69,22 +74,22 @@ static bool push(size_t i, struct mag_slot slot)
 	if (!by_rseq)
 		return mag_push(table.hdrs, i, slot);
 	if ((uintptr_t)slot.obj / 16 % 2)
-		return rseq_mag_push(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot);
-	check(rseq_mag_push_own(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot,
+		return rseq_mag_push(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, slot);
+	check(rseq_mag_push_own(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, slot,
 				TAG + 1) == MAG_FOREIGN);
-	return rseq_mag_push_own(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, slot,
+	return rseq_mag_push_own(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, slot,
 				 TAG) == MAG_DONE;
 }
 
 static size_t pop_n(size_t i, struct mag_slot *dst, size_t n)
 {
-	return by_rseq ? rseq_mag_pop_n(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, dst, n) :
+	return by_rseq ? rseq_mag_pop_n(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, dst, n) :
 			 mag_pop_n(table.hdrs, i, dst, n);
 }
 
 static size_t push_n(size_t i, const struct mag_slot *src, size_t n)
 {
-	return by_rseq ? rseq_mag_push_n(area(), &id_off, hdrs, i << MAG_HDR_SHIFT, src, n) :
+	return by_rseq ? rseq_mag_push_n(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, src, n) :
 			 mag_push_n(table.hdrs, i, src, n);
 }
 
@@ -94,7 +99,7 @@ static void begin(bool rseq, const unsigned int *sizes)
 	by_rseq = rseq;
 	table_init(&table, sizes);
 	for (unsigned int i = 0; i < MAX_CIDS; i++)
-		hdrs[i] = rows[i] = table.hdrs;
+		lead(&hdrs, i, table.hdrs), lead(&rows, i, table.hdrs);
 }
 
 static struct mag_slot token(uintptr_t n)
@@ -201,7 +206,7 @@ START_TEST(own_row)
 
 	begin(true, model_sizes);
 	for (unsigned int i = 0; i < MAX_CIDS; i++)
-		rows[i] = &table.hdrs[4];
+		lead(&rows, i, &table.hdrs[4]);
 	check(push(5, token(5)) && push(1, token(1)));
 	check(pop(1, &out) && same(&out, &(struct mag_slot[]){ token(5) }[0], 1));
 	check(!pop(1, &out) && pop_n(1, &out, 1) == 1);
@@ -324,7 +329,7 @@ START_TEST(storms)
 	by_rseq = true;
 	for (unsigned int i = 0; i < CPU_SETSIZE; i++) {
 		table_init(&storm.by_cpu[i], storm_sizes);
-		hdrs[i] = rows[i] = storm.by_cpu[i].hdrs;
+		lead(&hdrs, i, storm.by_cpu[i].hdrs), lead(&rows, i, storm.by_cpu[i].hdrs);
 	}
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		check(!pthread_create(&t[i], NULL, storm_thread, (void *)i));

@@ -105,9 +105,9 @@ START_TEST(test_class_of_size)
 	for (size = 0; size <= MAX_SMALL_SIZE; size++) {
 		if (size > size_classes[sc].size)
 			sc++;
-		if (class_of_8[(size + 7) >> 3] != sc)
+		if (small_class(size) != sc)
 			ck_abort_msg("size %u: class %u, expected %u", size,
-				     class_of_8[(size + 7) >> 3], sc);
+				     small_class(size), sc);
 	}
 	for (; size <= MAX_MEDIUM_SIZE; size++) {
 		if (size > size_classes[sc].size)

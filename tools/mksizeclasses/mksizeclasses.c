@@ -15,7 +15,7 @@
  *			are below magic exactly where off % size is 0. Tried
  *			for every offset of the span; a class for which 32 bits
  *			do not suffice ends the run.
- *	class_of_8	size rounded up to 8 -> class, one lookup for all sizes
+ *	class_twice	size rounded up to 8 -> class, one lookup for all sizes
  *	aligned_class	class -> smallest class of at least its size that is a
  *			multiple of an alignment
  *
@@ -236,9 +236,17 @@ static void print_header(void)
 	printf("#pragma GCC visibility push(hidden)\n\n"
 	       "extern const struct size_class"
 	       " size_classes[NR_SIZE_CLASSES];\n\n"
-	       "/* Class of a size of at most MAX_SMALL_SIZE: index"
-	       " (size + 7) >> 3. */\n"
-	       "extern const uint8_t class_of_8[MAX_SMALL_SIZE / 8 + 1];\n\n"
+	       "/*\n"
+	       " * Twice the class of a size of at most MAX_SMALL_SIZE: index"
+	       " (size + 7) >> 3.\n"
+	       " * Twice, because an address scales it by 8 to the offset of a"
+	       " 16-byte header.\n"
+	       " */\n"
+	       "extern const uint8_t class_twice[MAX_SMALL_SIZE / 8 + 1];\n\n"
+	       "static inline unsigned int small_class(unsigned int size)\n"
+	       "{\n"
+	       "\treturn class_twice[(size + 7) >> 3] >> 1;\n"
+	       "}\n\n"
 	       "/*\n"
 	       " * [i][c]: the smallest class from c on whose size is a multiple"
 	       " of 16 << i; 0\n"
@@ -277,9 +285,9 @@ static void print_source(void)
 		printf("\t{\t%u,\t0x%08x,\t%u,\t%u,\t%u },\n", tab[sc].size,
 		       (unsigned int)magic_of(sc), nelems_of(sc),
 		       tab[sc].nr_pages, batch_of(sc));
-	printf("};\n\nconst uint8_t class_of_8[MAX_SMALL_SIZE / 8 + 1] = {\n");
+	printf("};\n\nconst uint8_t class_twice[MAX_SMALL_SIZE / 8 + 1] = {\n");
 	for (i = 0; i < n; i++)
-		print_byte(i, n - 1, class_for(i * 8));
+		print_byte(i, n - 1, 2 * class_for(i * 8));
 	printf("};\n\nconst uint8_t"
 	       " aligned_class[NR_ALIGNED_CLASSES][NR_SIZE_CLASSES] = {\n");
 	for (i = 0; i < NR_ALIGNS; i++) {

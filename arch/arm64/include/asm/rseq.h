@@ -35,10 +35,14 @@
 	"str %[h], [%[rs], #8]\n"					\
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
-	"ldr %w[h], [%[rs], %[id_off]]\n\t"				\
-	"ldr %[h], [%[tables], %[h], lsl #3]\n\t"			\
-	"add %[h], %[h], %[hoff]\n\t"				\
+	"ldrsw %[h], [%[rs], %[id_off]]\n\t"				\
+	"ldr %[h], [%[row], %[h], lsl #3]\n\t"			\
+	"add %[h], %[h], %[tab]\n\t"					\
 	RSEQ_INJECT(2)
+
+#define RSEQ_TAB(rs, id_off, tab)					\
+	[rs] "r" (rs), [id_off] "r" (*(id_off)), [tab] "r" (tab),	\
+	[row] "r" ((tab)->row)
 
 #define RSEQ_SECTION_END						\
 	"2:\n\t"							\
@@ -49,7 +53,7 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
 	     struct mag_slot *out, uint8_t *tag)
 {
 	struct mag_hdr *h;
@@ -61,6 +65,7 @@ rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
+		"add %[h], %[h], %[twice], lsl #3\n\t"
 		"ldp %w[top], %w[base], [%[h]]\n\t"
 		"cmp %w[top], %w[base]\n\t"
 		"b.eq %l[decline]\n\t"
@@ -73,8 +78,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
 		  [obj] "=&r" (obj), [state] "=&r" (state), [mark] "=&r" (mark)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
-		  [hoff] "r" (off)
+		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
@@ -88,7 +92,7 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_push(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot)
 {
 	struct mag_hdr *h;
@@ -97,6 +101,7 @@ rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, siz
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
+		"add %[h], %[h], %[off]\n\t"
 		"ldr %w[top], [%[h]]\n\t"
 		"ldr %w[limit], [%[h], #8]\n\t"
 		"cmp %w[top], %w[limit]\n\t"
@@ -109,8 +114,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top),
 		  [limit] "=&r" (limit)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
-		  [hoff] "r" (off),
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -122,7 +126,7 @@ abort:
 }
 
 static __always_inline enum mag_result
-rseq_mag_push_own(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_push_own(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot, uint32_t tag)
 {
 	struct mag_hdr *h;
@@ -131,6 +135,7 @@ rseq_mag_push_own(void *rs, const size_t *id_off, struct mag_hdr *const *tables,
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
+		"add %[h], %[h], %[off]\n\t"
 		"ldr %w[limit], [%[h], #12]\n\t"
 		"cmp %w[limit], %w[tag]\n\t"
 		"b.ne %l[foreign]\n\t"
@@ -146,8 +151,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top),
 		  [limit] "=&r" (limit)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
-		  [hoff] "r" (off),
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state),
 		  [tag] "r" (tag)
 		: "memory", "cc"
@@ -163,7 +167,7 @@ abort:
 
 /* The copies run downwards: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_pop_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
 	struct mag_hdr *h;
@@ -172,6 +176,7 @@ rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, si
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
+		"add %[h], %[h], %[off]\n\t"
 		"ldp %w[top], %w[bytes], [%[h]]\n\t"
 		"sub %w[bytes], %w[top], %w[bytes]\n\t"
 		"cmp %[bytes], %[want]\n\t"
@@ -191,8 +196,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
-		  [hoff] "r" (off),
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
@@ -204,7 +208,7 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_push_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 		const struct mag_slot *src, size_t n)
 {
 	struct mag_hdr *h;
@@ -213,6 +217,7 @@ rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, s
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
+		"add %[h], %[h], %[off]\n\t"
 		"ldr %w[top], [%[h]]\n\t"
 		"ldr %w[bytes], [%[h], #8]\n\t"
 		"sub %w[bytes], %w[bytes], %w[top]\n\t"
@@ -233,8 +238,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: [rs] "r" (rs), [id_off] "r" (*id_off), [tables] "r" (tables),
-		  [hoff] "r" (off),
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);

@@ -11,8 +11,8 @@
  * `asm volatile goto`: with outputs, asm goto is not implicitly volatile in gcc
  * 12, and was seen deleted.
  *
- * @rs the thread's registered area, @id_off which of its fields is the index,
- * @tables the headers by id, @off the byte offset of the one meant.
+ * @rs the thread's registered area, @id_off which of its fields is the id, @tab
+ * the rows by id, @off the byte offset of the header meant, @twice double its index.
  */
 #ifndef _ASM_RSEQ_H
 #define _ASM_RSEQ_H
@@ -37,10 +37,14 @@
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
 	"movq %[id_off], %[t]\n\t"					\
-	"movl (%[rs], %[t]), %k[t]\n\t"				\
-	"movq (%[tables], %[t], 8), %[t]\n\t"			\
-	"addq %[off], %[t]\n\t"					\
+	"movslq (%[rs], %[t]), %[t]\n\t"				\
+	"leaq %[tab], %[h]\n\t"					\
+	"addq %c[row](%[h], %[t], 8), %[h]\n\t"			\
 	RSEQ_INJECT(2)
+
+#define RSEQ_TAB(rs, id_off, tab)					\
+	[rs] "r" (rs), [id_off] "m" (*(id_off)), [tab] "m" (*(tab)),	\
+	[row] "i" (offsetof(struct mag_table, row))
 
 #define RSEQ_SECTION_END						\
 	"2:\n\t"							\
@@ -53,10 +57,10 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
 	     struct mag_slot *out, uint8_t *tag)
 {
-	uint64_t t, top;
+	uint64_t t, h, top;
 	uint32_t mark;
 	void *obj;
 	uint8_t *state;
@@ -64,20 +68,20 @@ rseq_mag_pop(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movl (%[t]), %k[top]\n\t"
-		"cmpl 4(%[t]), %k[top]\n\t"
+		"leaq (%[h], %[twice], 8), %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"cmpl 4(%[h]), %k[top]\n\t"
 		"je %l[decline]\n\t"
-		"movq -16(%[t], %[top]), %[obj]\n\t"
-		"movq -8(%[t], %[top]), %[state]\n\t"
-		"movl 12(%[t]), %[mark]\n\t"
+		"movq -16(%[h], %[top]), %[obj]\n\t"
+		"movq -8(%[h], %[top]), %[state]\n\t"
+		"movl 12(%[h]), %[mark]\n\t"
 		"subl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t])\n\t"
+		"movl %k[top], (%[h])\n\t"
 		RSEQ_SECTION_END
-		: [t] "=&r" (t), [top] "=&r" (top), [obj] "=&a" (obj),
+		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [obj] "=&a" (obj),
 		  [state] "=&r" (state), [mark] "=&r" (mark)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
-		  [off] "r" (off)
+		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
@@ -91,26 +95,26 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_push(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot)
 {
-	uint64_t t, top;
+	uint64_t t, h, top;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movl (%[t]), %k[top]\n\t"
-		"cmpl 8(%[t]), %k[top]\n\t"
+		"addq %[off], %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"cmpl 8(%[h]), %k[top]\n\t"
 		"jae %l[decline]\n\t"
-		"movq %[obj], (%[t], %[top])\n\t"
-		"movq %[state], 8(%[t], %[top])\n\t"
+		"movq %[obj], (%[h], %[top])\n\t"
+		"movq %[state], 8(%[h], %[top])\n\t"
 		"addl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t])\n\t"
+		"movl %k[top], (%[h])\n\t"
 		RSEQ_SECTION_END
-		: [t] "=&r" (t), [top] "=&r" (top)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
-		  [off] "r" (off),
+		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top)
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -122,28 +126,28 @@ abort:
 }
 
 static __always_inline enum mag_result
-rseq_mag_push_own(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_push_own(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot, uint32_t tag)
 {
-	uint64_t t, top;
+	uint64_t t, h, top;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"cmpl 12(%[t]), %[tag]\n\t"
+		"addq %[off], %[h]\n\t"
+		"cmpl 12(%[h]), %[tag]\n\t"
 		"jne %l[foreign]\n\t"
-		"movl (%[t]), %k[top]\n\t"
-		"cmpl 8(%[t]), %k[top]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"cmpl 8(%[h]), %k[top]\n\t"
 		"jae %l[decline]\n\t"
-		"movq %[obj], (%[t], %[top])\n\t"
-		"movq %[state], 8(%[t], %[top])\n\t"
+		"movq %[obj], (%[h], %[top])\n\t"
+		"movq %[state], 8(%[h], %[top])\n\t"
 		"addl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t])\n\t"
+		"movl %k[top], (%[h])\n\t"
 		RSEQ_SECTION_END
-		: [t] "=&r" (t), [top] "=&r" (top)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
-		  [off] "r" (off),
+		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top)
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state),
 		  [tag] "r" (tag)
 		: "memory", "cc"
@@ -159,37 +163,37 @@ abort:
 
 /* The copies run downwards, a slot at a time: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_pop_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
-	uint64_t t, top, left, bytes;
+	uint64_t t, h, top, left, bytes;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movl (%[t]), %k[top]\n\t"
+		"addq %[off], %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
 		"movl %k[top], %k[bytes]\n\t"
-		"subl 4(%[t]), %k[bytes]\n\t"
+		"subl 4(%[h]), %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
 		"testq %[bytes], %[bytes]\n\t"
 		"jz %l[decline]\n\t"
 		"subq %[bytes], %[top]\n\t"
-		"addq %[t], %[top]\n\t"
+		"addq %[h], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
 		"movups -16(%[top], %[left]), %%xmm0\n\t"
 		"movups %%xmm0, -16(%[dst], %[left])\n\t"
 		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
-		"subq %[t], %[top]\n\t"
+		"subq %[h], %[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t])\n\t"
+		"movl %k[top], (%[h])\n\t"
 		RSEQ_SECTION_END
-		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
+		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
-		  [off] "r" (off),
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc", "xmm0"
 		: decline, abort);
@@ -201,22 +205,23 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, const size_t *id_off, struct mag_hdr *const *tables, size_t off,
+rseq_mag_push_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
 		const struct mag_slot *src, size_t n)
 {
-	uint64_t t, top, left, bytes;
+	uint64_t t, h, top, left, bytes;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
-		"movl (%[t]), %k[top]\n\t"
-		"movl 8(%[t]), %k[bytes]\n\t"
+		"addq %[off], %[h]\n\t"
+		"movl (%[h]), %k[top]\n\t"
+		"movl 8(%[h]), %k[bytes]\n\t"
 		"subl %k[top], %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
 		"testq %[bytes], %[bytes]\n\t"
 		"jz %l[decline]\n\t"
-		"addq %[t], %[top]\n\t"
+		"addq %[h], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
 		"movups -16(%[src], %[left]), %%xmm0\n\t"
@@ -224,14 +229,13 @@ again:
 		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
 		"addq %[bytes], %[top]\n\t"
-		"subq %[t], %[top]\n\t"
+		"subq %[h], %[top]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[t])\n\t"
+		"movl %k[top], (%[h])\n\t"
 		RSEQ_SECTION_END
-		: [t] "=&r" (t), [top] "=&r" (top), [left] "=&r" (left),
+		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes)
-		: [rs] "r" (rs), [id_off] "m" (*id_off), [tables] "r" (tables),
-		  [off] "r" (off),
+		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc", "xmm0"
 		: decline, abort);
