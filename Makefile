@@ -4,6 +4,7 @@
 # non-recursive graph, so that -j is honest. `make help` lists the targets.
 #
 #   obj-y     objects of the library, and folders (ending in /) of them
+#   static-y shared-y    objects of one form of the library alone; tests take the first
 #   dir-y     folders that hold other facts
 #   host-y    programs of the build; prog-y those of the user
 #   fake-y    objects that replace the floor under the unit tests
@@ -73,7 +74,7 @@ define nl
 
 
 endef
-facts := obj dir host prog fake unit stress conform rseq numa abort apps golden
+facts := obj static shared dir host prog fake unit stress conform rseq numa abort apps golden
 
 # walk(folder): take its facts, then those of the folders it names. The folder is
 # "" or ends in /; one that is absent has no facts.
@@ -90,7 +91,9 @@ $(eval $(call walk,))
 objs	 = $(addprefix $(O)/$(1)/,$(patsubst $(CURDIR)/%,%,$(abspath \
 	   $(addprefix $(dir $(2)),$(or $($(notdir $(2))-objs),$(notdir $(2)).o)))))
 core	 := $(addprefix $(O)/c/,$(all-obj))
-tcore	 := $(addprefix $(O)/t/,$(all-obj))
+statics	 := $(addprefix $(O)/c/,$(all-static))
+shareds	 := $(addprefix $(O)/c/,$(all-shared))
+tcore	 := $(addprefix $(O)/t/,$(all-obj) $(all-static))
 fakes	 := $(addprefix $(O)/t/,$(all-fake))
 public	 := $(all-stress) $(all-conform) $(all-rseq) $(all-numa) $(all-abort)
 progs	 := $(addprefix $(O)/,$(notdir $(all-prog)))
@@ -138,18 +141,18 @@ $(eval $(call compile,u,c,CC[U],$(CC) -std=gnu11 $$(call cflags,$$(userflags))))
 $(eval $(call compile,u,cc,CXX[U],$(CXX) -std=gnu++17 $$(call cflags,$$(userflags))))
 $(eval $(call compile,h,c,HOSTCC,$(HOSTCC) $$(call cflags,$$(hostflags))))
 
-$(O)/libheaparena.so.1: $(core) lib/heaparena.map $(kbuilds)
+$(O)/libheaparena.so.1: $(core) $(shareds) lib/heaparena.map $(kbuilds)
 	$(call say,LD)
-	$(Q)$(CC) -shared -o $@ $(core) -Wl,-soname,$(@F) -Wl,--version-script=lib/heaparena.map \
+	$(Q)$(CC) -shared -o $@ $(core) $(shareds) -Wl,-soname,$(@F) -Wl,--version-script=lib/heaparena.map \
 		-Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,--as-needed $(LIBS)
 $(O)/libheaparena.so: $(O)/libheaparena.so.1
 	$(call say,LN)
 	$(Q)ln -sf $(<F) $@
 # One object, its inner names made local: a static link takes the whole allocator
 # or nothing of it, and meets no name but the public ones.
-$(O)/c/heaparena.o: $(core) $(kbuilds)
+$(O)/c/heaparena.o: $(core) $(statics) $(kbuilds)
 	$(call say,LD)
-	$(Q)$(CROSS_COMPILE)ld -r -o $@ $(core) && $(CROSS_COMPILE)objcopy --localize-hidden $@
+	$(Q)$(CROSS_COMPILE)ld -r -o $@ $(core) $(statics) && $(CROSS_COMPILE)objcopy --localize-hidden $@
 $(O)/libheaparena.a: $(O)/c/heaparena.o
 $(O)/libheaparena-test.a: $(tcore) $(kbuilds)
 $(O)/libheaparena.a $(O)/libheaparena-test.a:

@@ -13,7 +13,8 @@
  * constructor on.
  *
  * libnuma is undefined before numa_available() and prints and allocates on
- * errors: it is called here alone, from the constructor, after it said yes.
+ * errors: it is called here alone, from the constructor, after it said yes.  How it
+ * is come by is the matter of libnuma.h.
  *
  * Invariants: nr_nodes never changes after topo_init(); order[n] is always a
  * permutation that starts with n (readers may see a row change under them and
@@ -21,13 +22,14 @@
  */
 #include <errno.h>
 #include <linux/mempolicy.h>
-#include <numa.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "libnuma.h"
 #include "numa.h"
 
 struct topo topo = { .nr_nodes = 1 };
+static struct libnuma libnuma;	/* (c) once topo_init_late() has run */
 
 static void topo_default_order(void)
 {
@@ -58,7 +60,7 @@ void topo_init(unsigned int fake, bool on)
 /* libnuma says 0 for unknown: that is last. */
 static int topo_distance(unsigned int n, unsigned int node)
 {
-	int d = node == n ? 1 : numa_distance(n, node);
+	int d = node == n ? 1 : libnuma.distance(n, node);
 
 	return d > 0 ? d : 1 << 20;
 }
@@ -95,7 +97,8 @@ static unsigned int topo_nearest(unsigned int n)
 
 void topo_init_late(void)
 {
-	if (!topo.fake && topo.nr_nodes > 1 && numa_available() >= 0) {
+	if (!topo.fake && topo.nr_nodes > 1 && libnuma_find(&libnuma) &&
+	    libnuma.available() >= 0) {
 		for (unsigned int n = 0; n < topo.nr_nodes; n++)
 			topo_sort_row(n);
 		for (unsigned int n = topo.nr_nodes; n < MAX_CPU_NODES; n++)

@@ -107,6 +107,7 @@ static void test_lookup_walk(void)
 {
 	struct ha_object o = { .size = sizeof(o) }, tiny = { .size = 8 };
 	struct found f = { .p = malloc(100) };
+	void *more[2] = { malloc(1), malloc(5000) };
 	int n = 0, ret;
 
 	ok(ha_lookup((char *)f.p + 57, &o) == 1 && o.start == f.p && o.usable == 112 &&
@@ -122,6 +123,8 @@ static void test_lookup_walk(void)
 	} else {
 		ok(ret == -1 && errno == ENOTSUP, "ha_walk: ENOTSUP under check:off");
 	}
+	free(more[0]);
+	free(more[1]);
 	free((void *)(uintptr_t)f.p);
 	f.nr = 0;
 	ok(!checked || (ha_walk(find, &f) == 0 && f.nr == 0), "a freed object is not found");

@@ -101,9 +101,11 @@ def build(path, arch, busybox, init, script, lib, tests):
     for command in COMMANDS:
         archive.add('bin/' + command, 0o120777, b'busybox')
     add_with_libraries(archive, 'lib/libheaparena.so.1', lib, arch)
-    # The loader itself, and what the C library opens when a thread is cancelled.
+    # The loader itself, what the C library opens when a thread is cancelled, and
+    # what ours opens on machines of several nodes.
     archive.copy(LOADER[arch], library(os.path.basename(LOADER[arch]), arch))
     archive.copy('lib/libgcc_s.so.1', library('libgcc_s.so.1', arch))
+    archive.copy('lib/libnuma.so.1', library('libnuma.so.1', arch))
     for name, program in sorted(tests.items()):
         add_with_libraries(archive, 't/' + name, program, arch)
     archive.write(path)
