@@ -13,8 +13,8 @@
  * sixteenth unless the whole process rests, or what was given back and taken again
  * soon after, which decays as well: that was not to spare, however much is free.  A
  * load that swings faster than the peak
- * decays keeps its pages; one that has gone down for good gives half of them up at
- * once, and the rest within seconds.  After Go's heap goal
+ * decays keeps its pages; one that has gone down for good gives half of them up
+ * soon, and the rest within seconds.  After Go's heap goal
  * (src/runtime/mgcscavenge.go), with time in place of collections.
  *
  * Invariants:
@@ -43,7 +43,8 @@
 #define TICKS_MAX	64	/* since the last step; then nothing is left of it */
 #define PEAK_SHIFT	4
 #define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
-/* A fall below half of the peak is followed at once: again after 1, 2, 4 ... 64 s. */
+/* A fall below half of the peak is followed soon: again after 1, 2, 4 ... 64 s. */
+#define FALL_MS		50	/* shorter ones are none */
 #define HALVE_MS	1000
 #define HALVE_MAX_MS	64000
 /* Caches and classes are looked at this often. */
@@ -68,6 +69,7 @@ static struct {
 	size_t peak[MAX_NODES];		/* pages */
 	size_t again[MAX_NODES];	/* pages given back that were wanted again */
 	bool halving[MAX_NODES];	/* on the way down to half of the peak */
+	uint64_t low_since[MAX_NODES];	/* ms, below half of the peak; 0: it is not */
 	uint64_t halve_at[MAX_NODES];	/* ms, not before */
 	uint64_t halve_wait[MAX_NODES];	/* ms, from the last one */
 	uint64_t tick_at, rest_at;	/* ms, when each was last done */
@@ -108,20 +110,27 @@ static size_t pages_used(unsigned int nid, const struct mheap_stat *st)
 /*
  * The end of a large job: what is used has fallen below half of the peak, and half
  * of the peak is what the process may keep at once, not when the peak has decayed.
- * A load that swings would pay for it with page faults at each turn: it is done
- * once, and the next time after twice as long, and left off when the pages are
- * taken again.
+ * A load that swings would pay for it with page faults at each turn: so it has to
+ * stay down from one look to another, FALL_MS apart; then it is done once, and the
+ * next time after twice as long, and left off when the pages are taken again.
+ * @high: most in use since the last look.
  */
-static bool may_halve(unsigned int nid, size_t used, size_t resident, uint64_t now)
+static bool may_halve(unsigned int nid, size_t used, size_t high, size_t resident,
+		      uint64_t now)
 {
 	size_t half = sc.peak[nid] / 2;
 
+	if (used >= half)
+		sc.low_since[nid] = 0;
+	else if (high >= half || !sc.low_since[nid])
+		sc.low_since[nid] = now;
 	if (used >= half || resident <= half + RELEASE_MIN_PAGES ||
 	    sc.again[nid] > half) {
 		sc.halving[nid] = false;
 		return false;
 	}
-	if (!sc.halving[nid] && now >= sc.halve_at[nid]) {
+	if (!sc.halving[nid] && now >= sc.halve_at[nid] &&
+	    now - sc.low_since[nid] >= FALL_MS) {
 		/* a long time without a fall: a first one again */
 		if (now - sc.halve_at[nid] > 4 * sc.halve_wait[nid])
 			sc.halve_wait[nid] = 0;
@@ -160,9 +169,11 @@ static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 		sc.peak[nid] = peak;
 	goal = sc.peak[nid] + max_size(sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT,
 				       sc.again[nid]);
-	if (may_halve(nid, used, resident, now))
+	if (may_halve(nid, used, peak, resident, now))
 		goal = max_size(sc.peak[nid] / 2, used);
-	mheap_set_notice(nid, now >= sc.halve_at[nid] ? sc.peak[nid] / 2 : 0);
+	/* of a fall that has begun already nobody has to tell */
+	mheap_set_notice(nid, now >= sc.halve_at[nid] && !sc.low_since[nid] ?
+			      sc.peak[nid] / 2 : 0);
 	return resident > goal ? (resident - goal) << HA_PAGE_SHIFT : 0;
 }
 
