@@ -26,8 +26,9 @@ struct mag_batch {
 
 struct depot {
 	struct lfstack full;
-	uint32_t count;			/* (a) batches in full */
-	uint32_t objects;		/* (a) objects in them: not all are whole */
+	uint64_t held;			/* (a) batches << 32 | objects in them */
+	uint64_t nr_pops;		/* (l full.popper) */
+	uint64_t nr_popped;		/* (l full.popper) objects of them */
 	uint32_t max;			/* (c) */
 };
 
@@ -38,9 +39,23 @@ bool depot_push(struct depot *d, struct mag_batch *b);
 struct mag_batch *depot_pop(struct depot *d);
 void depot_fork_child(struct depot *d);
 
-/* An empty batch; NULL when there is no memory or the pool is busy: do without. */
-struct mag_batch *batch_get(void);
-void batch_put(struct mag_batch *b);
+static inline uint32_t depot_count(const struct depot *d)
+{
+	return atomic_load_relaxed(&d->held) >> 32;
+}
+
+/* Not all batches are whole. */
+static inline uint32_t depot_objects(const struct depot *d)
+{
+	return atomic_load_relaxed(&d->held);
+}
+
+/*
+ * An empty batch; NULL when there is no memory or the pool is busy: do without.
+ * @slot: the caller's cache slot, which has one at hand.
+ */
+struct mag_batch *batch_get(unsigned int slot);
+void batch_put(unsigned int slot, struct mag_batch *b);
 void batch_fork_child(void);
 
 #endif /* _LIB_DEPOT_H */

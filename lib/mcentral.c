@@ -393,7 +393,7 @@ void mcentral_drain(unsigned int nid, unsigned int sc)
 
 	while ((b = depot_pop(&mcentrals[nid][sc].depot))) {
 		mcentral_free(nid, sc, b->slots, b->n);
-		batch_put(b);
+		batch_put(0, b);
 	}
 }
 

@@ -16,15 +16,28 @@ struct mcentral {
 	struct depot depot;
 	struct lock lock;
 	struct span_set partial;	/* (l) spans with room */
-	uint64_t nr_refill;		/* (a) objects handed to caches */
+	uint64_t nr_refill;		/* (a) objects handed to caches, from spans */
 	uint64_t nr_refills;		/* (a) times */
-	uint64_t nr_flushes;		/* (a) batches that came back */
+	uint64_t nr_flushes;		/* (a) batches that came back, to spans */
 	int64_t nr_out;			/* (l) objects out of the spans: live or cached */
 	size_t nr_spans;		/* (l) spans of the class, full ones too */
 	size_t dropped;			/* (a) bytes given back inside the spans; under the lock */
 } __aligned(DESTRUCTIVE_BYTES);
 
 extern struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
+
+/* Refills of caches, and objects in them, from depot and spans. */
+static inline uint64_t mcentral_nr_refills(const struct mcentral *mc)
+{
+	return atomic_load_relaxed(&mc->nr_refills) +
+	       atomic_load_relaxed(&mc->depot.nr_pops);
+}
+
+static inline uint64_t mcentral_nr_refill(const struct mcentral *mc)
+{
+	return atomic_load_relaxed(&mc->nr_refill) +
+	       atomic_load_relaxed(&mc->depot.nr_popped);
+}
 
 void mcentral_init(unsigned int nr_nodes);
 /* One more cache slot is in use: it may want spans of its own. */

@@ -179,7 +179,7 @@ static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 
 static uint64_t class_activity(const struct mcentral *mc)
 {
-	return atomic_load_relaxed(&mc->nr_refills) +
+	return mcentral_nr_refills(mc) +
 	       atomic_load_relaxed(&mc->nr_flushes);
 }
 

@@ -444,7 +444,7 @@ START_TEST(part_batches)
 
 	heap_layers_init(&heap_modes[0]);
 	for (unsigned int n = 1; n < 6; n++) {
-		struct mag_batch *b = batch_get();
+		struct mag_batch *b = batch_get(0);
 
 		b->n = mcentral_alloc(&nid, sc, 0, b->slots, n);
 		check(b->n == n && depot_push(&mcentrals[0][sc].depot, b));
@@ -492,7 +492,7 @@ START_TEST(foreign)
 	for (unsigned int i = 0; i < 2 * batch; i++) {
 		uint8_t tag = *s[i].state;
 
-		check(mcentrals[0][sc].depot.count == (i > batch));
+		check(depot_count(&mcentrals[0][sc].depot) == (i > batch));
 		*s[i].state = OBJECT_FREE;
 		if (mcache_push_off(route << MAG_HDR_SHIFT, s[i], tag + 1) != MAG_FOREIGN)
 			check(!mcache_rs);
