@@ -8,6 +8,7 @@
  * flushes in turn passes one batch to and fro in a line of its own.
  */
 #include <asm/cache.h>
+#include <util/align.h>
 #include "depot.h"
 #include "fixalloc.h"
 
@@ -25,6 +26,37 @@ void depot_init(struct depot *d, uint32_t max)
 	d->nr_pops = 0;
 	d->nr_popped = 0;
 	d->max = max;
+	d->floor = max;
+	d->missed = 0;
+	d->low = 0;
+}
+
+uint32_t depot_widen(struct depot *d, size_t more)
+{
+	uint32_t missed = xchg(&d->missed, 0);
+
+	more = min_size(more, missed);
+	atomic_add_relaxed(&d->max, (uint32_t)more);
+	return more;
+}
+
+uint32_t depot_narrow(struct depot *d, uint32_t less)
+{
+	uint32_t max = atomic_load_relaxed(&d->max);
+
+	less = min_size(less, max - d->floor);
+	/* who is widening it meanwhile is right */
+	if (!less || !try_cmpxchg_acquire(&d->max, max, max - less))
+		return 0;
+	return less;
+}
+
+uint32_t depot_take_low(struct depot *d)
+{
+	uint32_t low = atomic_load_relaxed(&d->low);
+
+	atomic_store_relaxed(&d->low, depot_count(d));
+	return low;
 }
 
 /* What a batch of @n objects counts for. */
@@ -35,8 +67,10 @@ static uint64_t held(uint32_t n)
 
 bool depot_push(struct depot *d, struct mag_batch *b)
 {
-	if (depot_count(d) >= d->max)
+	if (depot_count(d) >= atomic_load_relaxed(&d->max)) {
+		atomic_add_relaxed(&d->missed, 1);
 		return false;
+	}
 	atomic_add_relaxed(&d->held, held(b->n));
 	lfstack_push(&d->full, &b->node);
 	return true;
@@ -46,6 +80,7 @@ struct mag_batch *depot_pop(struct depot *d)
 {
 	struct cds_lfs_node *node;
 	struct mag_batch *b = NULL;
+	uint32_t count;
 
 	if (!lfstack_pop_begin(&d->full))
 		return NULL;
@@ -53,6 +88,9 @@ struct mag_batch *depot_pop(struct depot *d)
 	if (node) {
 		b = container_of(node, struct mag_batch, node);
 		atomic_sub_relaxed(&d->held, held(b->n));
+		count = depot_count(d);
+		if (count < d->low)
+			atomic_store_relaxed(&d->low, count);
 		atomic_store_relaxed(&d->nr_pops, d->nr_pops + 1);
 		atomic_store_relaxed(&d->nr_popped, d->nr_popped + b->n);
 	}

@@ -8,7 +8,9 @@
  * depot is empty or full.  Objects in a depot are free in state, taken in bits.
  *
  * Bound: at most depot.max batches each (a race of pushers may pass it by one a
- * thread).  Any thread, any context in which malloc may be called.
+ * thread).  The depot counts what its bound cost (missed) and what it has too much
+ * (low); its owner, who knows how much memory that is, moves the bound.  Any thread,
+ * any context in which malloc may be called.
  */
 #ifndef _LIB_DEPOT_H
 #define _LIB_DEPOT_H
@@ -29,10 +31,19 @@ struct depot {
 	uint64_t held;			/* (a) batches << 32 | objects in them */
 	uint64_t nr_pops;		/* (l full.popper) */
 	uint64_t nr_popped;		/* (l full.popper) objects of them */
-	uint32_t max;			/* (c) */
+	uint32_t max;			/* (a) */
+	uint32_t floor;			/* (c) what max starts from */
+	uint32_t missed;		/* (a) batches declined since depot_widen() */
+	uint32_t low;			/* (a) fewest batches since depot_take_low() */
 };
 
 void depot_init(struct depot *d, uint32_t max);
+/* Room for as many more as were declined, at most @more: how many. */
+uint32_t depot_widen(struct depot *d, size_t more);
+/* Less room by @less, but not below the floor: by how many. */
+uint32_t depot_narrow(struct depot *d, uint32_t less);
+/* Batches that nobody needed since the last call. */
+uint32_t depot_take_low(struct depot *d);
 /* False when full: the batch stays the caller's. */
 bool depot_push(struct depot *d, struct mag_batch *b);
 /* NULL when empty, or another thread is popping. */

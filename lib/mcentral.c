@@ -32,11 +32,20 @@
 #define DEPOT_MIN	2
 #define DEPOT_MAX	32
 
+/*
+ * Traffic that swings by more than that (much is freed, and as much allocated again)
+ * widens the depot of its class, as long as all depots together stay below a share
+ * of what is ready, or this.
+ */
+#define DEPOT_EXTRA_MIN		(512UL << 10)
+#define DEPOT_SHARE_SHIFT	4
+
 /* Spans looked at for one that a slot had before. */
 #define PICK_TRIES	8
 
 struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
 static uint32_t nr_slots;		/* (a) cache slots in use */
+static size_t depot_extra;		/* (a) bytes by which depots were widened */
 
 void mcentral_add_slot(void)
 {
@@ -58,6 +67,29 @@ void mcentral_init(unsigned int nr_nodes)
 			depot_init(&mc->depot, min_size(max, DEPOT_MAX));
 		}
 	}
+}
+
+/* Bytes of a batch in a depot, itself included. */
+static size_t batch_bytes(unsigned int sc)
+{
+	return (size_t)size_classes[sc].size * size_classes[sc].batch +
+	       sizeof(struct mag_batch);
+}
+
+/* The depot was full, and now it is empty: it would have needed more room. */
+static void widen_depot(struct mcentral *mc, unsigned int sc)
+{
+	size_t extra = atomic_load_relaxed(&depot_extra), bytes = batch_bytes(sc);
+	size_t max = max_size(DEPOT_EXTRA_MIN, limit_total() >> DEPOT_SHARE_SHIFT);
+
+	max = min_size(max, limit_cache_max());
+	max -= min_size(max, extra);
+	atomic_add_relaxed(&depot_extra, depot_widen(&mc->depot, max / bytes) * bytes);
+}
+
+static void narrow_depot(struct mcentral *mc, unsigned int sc, uint32_t by)
+{
+	atomic_sub_relaxed(&depot_extra, depot_narrow(&mc->depot, by) * batch_bytes(sc));
 }
 
 /* Kernel pages of @s that were given back come back with its next object. */
@@ -197,6 +229,8 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 	unsigned int got;
 	struct mspan *s;
 
+	if (unlikely(atomic_load_relaxed(&mc->depot.missed)))
+		widen_depot(mc, sc);
 	lock_acquire(&mc->lock);
 	got = mcentral_take(mc, slot, slots, n);
 	lock_release(&mc->lock);
@@ -387,14 +421,31 @@ void mcentral_disown(struct mspan *s)
 	lock_release(&mc->lock);
 }
 
-void mcentral_drain(unsigned int nid, unsigned int sc)
+/* Take up to @nr batches of the depot back into the spans. */
+static void drain_batches(unsigned int nid, unsigned int sc, uint32_t nr)
 {
 	struct mag_batch *b;
 
-	while ((b = depot_pop(&mcentrals[nid][sc].depot))) {
+	while (nr-- && (b = depot_pop(&mcentrals[nid][sc].depot))) {
 		mcentral_free(nid, sc, b->slots, b->n);
 		batch_put(0, b);
 	}
+}
+
+void mcentral_drain(unsigned int nid, unsigned int sc)
+{
+	drain_batches(nid, sc, UINT32_MAX);
+	narrow_depot(&mcentrals[nid][sc], sc, UINT32_MAX);
+}
+
+void mcentral_trim(unsigned int nid, unsigned int sc)
+{
+	uint32_t low = depot_take_low(&mcentrals[nid][sc].depot);
+
+	if (!low)
+		return;
+	drain_batches(nid, sc, low);
+	narrow_depot(&mcentrals[nid][sc], sc, low);
 }
 
 bool mcentral_fork_held(unsigned int nr_nodes)

@@ -71,8 +71,10 @@ void mcentral_disown(struct mspan *s);
  */
 bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 		       unsigned int nr_spans, size_t *bytes);
-/* Empty the depot of one class into its spans. */
+/* Empty the depot of one class into its spans; it is as wide as at first again. */
 void mcentral_drain(unsigned int nid, unsigned int sc);
+/* The same with what nobody needed of it since the last call. */
+void mcentral_trim(unsigned int nid, unsigned int sc);
 
 bool mcentral_fork_held(unsigned int nr_nodes);
 void mcentral_fork_prepare(unsigned int nr_nodes, bool nested);

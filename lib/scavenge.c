@@ -199,7 +199,9 @@ static uint64_t look_at_class(unsigned int nid, unsigned int c)
 		r->round = next_round();
 	}
 	r->rested = same;
-	if (same && !r->done)
+	if (!same)
+		mcentral_trim(nid, c);
+	else if (!r->done)
 		mcentral_drain(nid, c);
 	r->activity = class_activity(mc);
 	return events;

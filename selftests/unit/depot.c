@@ -73,6 +73,38 @@ START_TEST(stack)
 }
 END_TEST
 
+/* The bound follows what it cost, and what was too much. */
+START_TEST(bound)
+{
+	struct mag_batch *b;
+	struct depot d;
+
+	vm_init();
+	depot_init(&d, 2);
+	for (unsigned int i = 0; i < 7; i++) {
+		b = batch_get(0);
+		b->n = 3;
+		if (!depot_push(&d, b))
+			batch_put(0, b);
+	}
+	check(depot_count(&d) == 2 && depot_objects(&d) == 6 && d.missed == 5);
+	check(depot_widen(&d, 4) == 4 && d.max == 6 && depot_widen(&d, 4) == 0);
+	while (depot_count(&d) < 6)
+		check(depot_push(&d, batch_get(0)));
+	check(!depot_push(&d, batch_get(0)) && depot_widen(&d, 0) == 0 && d.max == 6);
+	/* not looked at yet, then four are popped, and three come back */
+	check(depot_take_low(&d) == 0);
+	for (unsigned int i = 0; i < 4; i++)
+		check(depot_pop(&d));
+	for (unsigned int i = 0; i < 3; i++)
+		check(depot_push(&d, batch_get(0)));
+	check(depot_take_low(&d) == 2 && depot_take_low(&d) == 5);
+	check(depot_narrow(&d, 3) == 3 && d.max == 3);
+	check(depot_narrow(&d, 3) == 1 && d.max == 2 && depot_narrow(&d, 1) == 0);
+	check(depot_count(&d) == 5 && !depot_push(&d, batch_get(0)));
+}
+END_TEST
+
 START_TEST(busy_popper)
 {
 	struct mag_batch *b;
@@ -224,6 +256,7 @@ int main(void)
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, stack, 0, MAX_DEPTH + 1);
+	tcase_add_test(tc, bound);
 	tcase_add_test(tc, busy_popper);
 	tcase_add_test(tc, pool);
 	tcase_add_test(tc, threads);
