@@ -3,41 +3,98 @@
  * The depot: see lib/depot.h.
  *
  * Empty batches are metadata: made when none is at hand, never given back, their
- * number bounded by the depots' bounds plus one per thread inside a slow path.
+ * number bounded by the depots' bounds plus one per thread inside a slow path, and
+ * one in front of the pool for each line of kept[], so that a slot which refills and
+ * flushes in turn passes one batch to and fro in a line of its own.
  */
+#include <asm/cache.h>
+#include <util/align.h>
 #include "depot.h"
 #include "fixalloc.h"
 
+#define NR_KEPT		64	/* slots share them: a batch is exchanged whole */
+
 static struct lfstack empty_batches;
+static struct {
+	struct mag_batch *batch;	/* (a) NULL: none */
+} __aligned(DESTRUCTIVE_BYTES) kept[NR_KEPT];
 
 void depot_init(struct depot *d, uint32_t max)
 {
 	lfstack_init(&d->full);
-	d->count = 0;
-	d->objects = 0;
+	d->held = 0;
+	d->nr_pops = 0;
+	d->nr_popped = 0;
 	d->max = max;
+	d->floor = max;
+	d->missed = 0;
+	d->low = 0;
+}
+
+uint32_t depot_widen(struct depot *d, size_t more)
+{
+	uint32_t missed = xchg(&d->missed, 0);
+
+	more = min_size(more, missed);
+	atomic_add_relaxed(&d->max, (uint32_t)more);
+	return more;
+}
+
+uint32_t depot_narrow(struct depot *d, uint32_t less)
+{
+	uint32_t max = atomic_load_relaxed(&d->max);
+
+	less = min_size(less, max - d->floor);
+	/* who is widening it meanwhile is right */
+	if (!less || !try_cmpxchg_acquire(&d->max, max, max - less))
+		return 0;
+	return less;
+}
+
+uint32_t depot_take_low(struct depot *d)
+{
+	uint32_t low = atomic_load_relaxed(&d->low);
+
+	atomic_store_relaxed(&d->low, depot_count(d));
+	return low;
+}
+
+/* What a batch of @n objects counts for. */
+static uint64_t held(uint32_t n)
+{
+	return 1ULL << 32 | n;
 }
 
 bool depot_push(struct depot *d, struct mag_batch *b)
 {
-	if (atomic_load_relaxed(&d->count) >= d->max)
+	if (depot_count(d) >= atomic_load_relaxed(&d->max)) {
+		atomic_add_relaxed(&d->missed, 1);
 		return false;
-	atomic_add_relaxed(&d->count, 1);
-	atomic_add_relaxed(&d->objects, b->n);
+	}
+	atomic_add_relaxed(&d->held, held(b->n));
 	lfstack_push(&d->full, &b->node);
 	return true;
 }
 
 struct mag_batch *depot_pop(struct depot *d)
 {
-	struct cds_lfs_node *node = lfstack_try_pop(&d->full);
-	struct mag_batch *b;
+	struct cds_lfs_node *node;
+	struct mag_batch *b = NULL;
+	uint32_t count;
 
-	if (!node)
+	if (!lfstack_pop_begin(&d->full))
 		return NULL;
-	b = container_of(node, struct mag_batch, node);
-	atomic_sub_relaxed(&d->count, 1);
-	atomic_sub_relaxed(&d->objects, b->n);
+	node = __lfstack_pop(&d->full);
+	if (node) {
+		b = container_of(node, struct mag_batch, node);
+		atomic_sub_relaxed(&d->held, held(b->n));
+		count = depot_count(d);
+		if (count < d->low)
+			atomic_store_relaxed(&d->low, count);
+		atomic_store_relaxed(&d->nr_pops, d->nr_pops + 1);
+		atomic_store_relaxed(&d->nr_popped, d->nr_popped + b->n);
+	}
+	lfstack_pop_end(&d->full);
 	return b;
 }
 
@@ -47,17 +104,14 @@ void depot_fork_child(struct depot *d)
 	struct cds_lfs_node *node;
 
 	lfstack_fork_child(&d->full);
-	if (!d->count && !d->objects)
+	if (!d->held)
 		return;
-	d->count = 0;
-	d->objects = 0;
-	for (node = lfstack_first(&d->full); node; node = lfstack_next(node)) {
-		d->count++;
-		d->objects += container_of(node, struct mag_batch, node)->n;
-	}
+	d->held = 0;
+	for (node = lfstack_first(&d->full); node; node = lfstack_next(node))
+		d->held += held(container_of(node, struct mag_batch, node)->n);
 }
 
-struct mag_batch *batch_get(void)
+static struct mag_batch *pool_get(void)
 {
 	struct cds_lfs_node *node = lfstack_try_pop(&empty_batches);
 
@@ -69,9 +123,20 @@ struct mag_batch *batch_get(void)
 	return meta_alloc(sizeof(struct mag_batch));
 }
 
-void batch_put(struct mag_batch *b)
+struct mag_batch *batch_get(unsigned int slot)
 {
-	lfstack_push(&empty_batches, &b->node);
+	struct mag_batch **at = &kept[slot % NR_KEPT].batch, *b = NULL;
+
+	if (atomic_load_relaxed(at))
+		b = xchg(at, NULL);
+	return b ? b : pool_get();
+}
+
+void batch_put(unsigned int slot, struct mag_batch *b)
+{
+	b = xchg(&kept[slot % NR_KEPT].batch, b);
+	if (b)
+		lfstack_push(&empty_batches, &b->node);
 }
 
 void batch_fork_child(void)

@@ -8,7 +8,9 @@
  * depot is empty or full.  Objects in a depot are free in state, taken in bits.
  *
  * Bound: at most depot.max batches each (a race of pushers may pass it by one a
- * thread).  Any thread, any context in which malloc may be called.
+ * thread).  The depot counts what its bound cost (missed) and what it has too much
+ * (low); its owner, who knows how much memory that is, moves the bound.  Any thread,
+ * any context in which malloc may be called.
  */
 #ifndef _LIB_DEPOT_H
 #define _LIB_DEPOT_H
@@ -26,21 +28,45 @@ struct mag_batch {
 
 struct depot {
 	struct lfstack full;
-	uint32_t count;			/* (a) batches in full */
-	uint32_t objects;		/* (a) objects in them: not all are whole */
-	uint32_t max;			/* (c) */
+	uint64_t held;			/* (a) batches << 32 | objects in them */
+	uint64_t nr_pops;		/* (l full.popper) */
+	uint64_t nr_popped;		/* (l full.popper) objects of them */
+	uint32_t max;			/* (a) */
+	uint32_t floor;			/* (c) what max starts from */
+	uint32_t missed;		/* (a) batches declined since depot_widen() */
+	uint32_t low;			/* (a) fewest batches since depot_take_low() */
 };
 
 void depot_init(struct depot *d, uint32_t max);
+/* Room for as many more as were declined, at most @more: how many. */
+uint32_t depot_widen(struct depot *d, size_t more);
+/* Less room by @less, but not below the floor: by how many. */
+uint32_t depot_narrow(struct depot *d, uint32_t less);
+/* Batches that nobody needed since the last call. */
+uint32_t depot_take_low(struct depot *d);
 /* False when full: the batch stays the caller's. */
 bool depot_push(struct depot *d, struct mag_batch *b);
 /* NULL when empty, or another thread is popping. */
 struct mag_batch *depot_pop(struct depot *d);
 void depot_fork_child(struct depot *d);
 
-/* An empty batch; NULL when there is no memory or the pool is busy: do without. */
-struct mag_batch *batch_get(void);
-void batch_put(struct mag_batch *b);
+static inline uint32_t depot_count(const struct depot *d)
+{
+	return atomic_load_relaxed(&d->held) >> 32;
+}
+
+/* Not all batches are whole. */
+static inline uint32_t depot_objects(const struct depot *d)
+{
+	return atomic_load_relaxed(&d->held);
+}
+
+/*
+ * An empty batch; NULL when there is no memory or the pool is busy: do without.
+ * @slot: the caller's cache slot, which has one at hand.
+ */
+struct mag_batch *batch_get(unsigned int slot);
+void batch_put(unsigned int slot, struct mag_batch *b);
 void batch_fork_child(void);
 
 #endif /* _LIB_DEPOT_H */

@@ -138,13 +138,24 @@ static inline struct page_entry *arena_entry(uintptr_t addr)
 	return ha ? arena_page(ha, addr) : NULL;
 }
 
+/* The states of a page's span, or NULL. */
+static inline uint8_t *page_entry_states(const struct page_entry *e)
+{
+	/* pairs with the release in heap_arena_set_span() */
+	return smp_load_acquire(&e->states);
+}
+
+static inline struct mspan *states_span(const uint8_t *states)
+{
+	return ((struct mspan *const *)states)[-1];
+}
+
 /* The span of a page that has an entry, or NULL. */
 static inline struct mspan *page_entry_span(const struct page_entry *e)
 {
-	/* pairs with the release in heap_arena_set_span() */
-	uint8_t *states = smp_load_acquire(&e->states);
+	uint8_t *states = page_entry_states(e);
 
-	return states ? ((struct mspan **)states)[-1] : NULL;
+	return states ? states_span(states) : NULL;
 }
 
 static inline unsigned int place_route(uint32_t place)

@@ -634,8 +634,6 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	if (b) {
 		slots = b->slots;
 		n = b->n;
-		atomic_add_relaxed(&mcentrals[nid][sc].nr_refill, n);
-		atomic_add_relaxed(&mcentrals[nid][sc].nr_refills, 1);
 	} else {
 		n = mcentral_alloc(&nid, sc, slot, slots, size_classes[sc].batch);
 		if (!n)
@@ -647,15 +645,16 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	if (unlikely(kept < n))
 		mcentral_free(nid, sc, slots + kept, n - kept);
 	if (b)
-		batch_put(b);
+		batch_put(slot, b);
 	return true;
 }
 
 static void flush_batch(size_t route)
 {
 	unsigned int nid = row_nid(route_nid(route)), sc = route_class(route);
+	unsigned int slot = current_slot();
 	struct mag_slot stack[MAX_BATCH];
-	struct mag_batch *b = batch_get();
+	struct mag_batch *b = batch_get(slot);
 	struct mag_slot *slots = b ? b->slots : stack;
 	unsigned int n = any_pop_n(route, slots, size_classes[sc].batch);
 
@@ -667,7 +666,7 @@ static void flush_batch(size_t route)
 	if (n)
 		mcentral_free(nid, sc, slots, n);
 	if (b)
-		batch_put(b);
+		batch_put(slot, b);
 }
 
 void mcache_free_slow(size_t route, struct mag_slot slot)
@@ -757,7 +756,7 @@ size_t mcache_nr_cached(unsigned int sc)
 		if (smp_load_acquire(&locked_slots[i].hdrs))
 			n += hdrs_count(locked_slots[i].hdrs, sc);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
-		n += atomic_load_relaxed(&mcentrals[nid][sc].depot.objects);
+		n += depot_objects(&mcentrals[nid][sc].depot);
 	return n;
 }
 

@@ -32,11 +32,20 @@
 #define DEPOT_MIN	2
 #define DEPOT_MAX	32
 
+/*
+ * Traffic that swings by more than that (much is freed, and as much allocated again)
+ * widens the depot of its class, as long as all depots together stay below a share
+ * of what is ready, or this.
+ */
+#define DEPOT_EXTRA_MIN		(512UL << 10)
+#define DEPOT_SHARE_SHIFT	4
+
 /* Spans looked at for one that a slot had before. */
 #define PICK_TRIES	8
 
 struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
 static uint32_t nr_slots;		/* (a) cache slots in use */
+static size_t depot_extra;		/* (a) bytes by which depots were widened */
 
 void mcentral_add_slot(void)
 {
@@ -58,6 +67,29 @@ void mcentral_init(unsigned int nr_nodes)
 			depot_init(&mc->depot, min_size(max, DEPOT_MAX));
 		}
 	}
+}
+
+/* Bytes of a batch in a depot, itself included. */
+static size_t batch_bytes(unsigned int sc)
+{
+	return (size_t)size_classes[sc].size * size_classes[sc].batch +
+	       sizeof(struct mag_batch);
+}
+
+/* The depot was full, and now it is empty: it would have needed more room. */
+static void widen_depot(struct mcentral *mc, unsigned int sc)
+{
+	size_t extra = atomic_load_relaxed(&depot_extra), bytes = batch_bytes(sc);
+	size_t max = max_size(DEPOT_EXTRA_MIN, limit_total() >> DEPOT_SHARE_SHIFT);
+
+	max = min_size(max, limit_cache_max());
+	max -= min_size(max, extra);
+	atomic_add_relaxed(&depot_extra, depot_widen(&mc->depot, max / bytes) * bytes);
+}
+
+static void narrow_depot(struct mcentral *mc, unsigned int sc, uint32_t by)
+{
+	atomic_sub_relaxed(&depot_extra, depot_narrow(&mc->depot, by) * batch_bytes(sc));
 }
 
 /* Kernel pages of @s that were given back come back with its next object. */
@@ -197,6 +229,8 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 	unsigned int got;
 	struct mspan *s;
 
+	if (unlikely(atomic_load_relaxed(&mc->depot.missed)))
+		widen_depot(mc, sc);
 	lock_acquire(&mc->lock);
 	got = mcentral_take(mc, slot, slots, n);
 	lock_release(&mc->lock);
@@ -278,6 +312,29 @@ static bool span_settle(struct mcentral *mc, struct mspan *s, bool was_full)
 }
 
 /*
+ * The spans of slots[].  In a large heap each of them is a cache miss or three, one
+ * behind the other: so all page entries are read first, then all words in front of
+ * the states, and what the lock will be held for is on its way by then.
+ */
+static void find_spans(const struct mag_slot *slots, unsigned int n,
+		       struct mspan **spans)
+{
+	uint8_t *states[MAX_BATCH];
+
+	for (unsigned int i = 0; i < n; i++) {
+		states[i] = page_entry_states(arena_entry((uintptr_t)slots[i].obj));
+		prefetch(states[i] - sizeof(struct mspan *));
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		struct mspan *s = states_span(states[i]);
+
+		prefetch_write(s);
+		prefetch_write(&s->bits[(slots[i].state - states[i]) / 64]);
+		spans[i] = s;
+	}
+}
+
+/*
  * Objects that were allocated or freed one after the other are often of one span:
  * its place in the set is looked at once a run.
  */
@@ -285,22 +342,23 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n)
 {
 	struct mcentral *mc = &mcentrals[nid][sc];
-	struct mspan *empty[MAX_BATCH];
-	unsigned int nr_empty = 0;
+	struct mspan *spans[MAX_BATCH];
+	unsigned int nr_empty = 0, done;
 
+	find_spans(slots, n, spans);
 	atomic_add_relaxed(&mc->nr_flushes, 1);
 	lock_acquire(&mc->lock);
-	for (unsigned int i = 0; i < n;) {
-		struct mspan *s = page_entry_span(arena_entry((uintptr_t)slots[i].obj));
+	for (unsigned int i = 0; i < n; i += done) {
+		struct mspan *s = spans[i];
 		bool was_full = mspan_full(s);
 
-		i += put_run(mc, s, slots + i, n - i);
+		done = put_run(mc, s, slots + i, n - i);
 		if (span_settle(mc, s, was_full))
-			empty[nr_empty++] = s;
+			spans[nr_empty++] = s;
 	}
 	lock_release(&mc->lock);
 	while (nr_empty)
-		mheap_free_span(empty[--nr_empty]);
+		mheap_free_span(spans[--nr_empty]);
 }
 
 /* Under the lock: nobody can take an object of the pages meanwhile. */
@@ -363,14 +421,31 @@ void mcentral_disown(struct mspan *s)
 	lock_release(&mc->lock);
 }
 
-void mcentral_drain(unsigned int nid, unsigned int sc)
+/* Take up to @nr batches of the depot back into the spans. */
+static void drain_batches(unsigned int nid, unsigned int sc, uint32_t nr)
 {
 	struct mag_batch *b;
 
-	while ((b = depot_pop(&mcentrals[nid][sc].depot))) {
+	while (nr-- && (b = depot_pop(&mcentrals[nid][sc].depot))) {
 		mcentral_free(nid, sc, b->slots, b->n);
-		batch_put(b);
+		batch_put(0, b);
 	}
+}
+
+void mcentral_drain(unsigned int nid, unsigned int sc)
+{
+	drain_batches(nid, sc, UINT32_MAX);
+	narrow_depot(&mcentrals[nid][sc], sc, UINT32_MAX);
+}
+
+void mcentral_trim(unsigned int nid, unsigned int sc)
+{
+	uint32_t low = depot_take_low(&mcentrals[nid][sc].depot);
+
+	if (!low)
+		return;
+	drain_batches(nid, sc, low);
+	narrow_depot(&mcentrals[nid][sc], sc, low);
 }
 
 bool mcentral_fork_held(unsigned int nr_nodes)

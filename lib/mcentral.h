@@ -16,15 +16,28 @@ struct mcentral {
 	struct depot depot;
 	struct lock lock;
 	struct span_set partial;	/* (l) spans with room */
-	uint64_t nr_refill;		/* (a) objects handed to caches */
+	uint64_t nr_refill;		/* (a) objects handed to caches, from spans */
 	uint64_t nr_refills;		/* (a) times */
-	uint64_t nr_flushes;		/* (a) batches that came back */
+	uint64_t nr_flushes;		/* (a) batches that came back, to spans */
 	int64_t nr_out;			/* (l) objects out of the spans: live or cached */
 	size_t nr_spans;		/* (l) spans of the class, full ones too */
 	size_t dropped;			/* (a) bytes given back inside the spans; under the lock */
 } __aligned(DESTRUCTIVE_BYTES);
 
 extern struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
+
+/* Refills of caches, and objects in them, from depot and spans. */
+static inline uint64_t mcentral_nr_refills(const struct mcentral *mc)
+{
+	return atomic_load_relaxed(&mc->nr_refills) +
+	       atomic_load_relaxed(&mc->depot.nr_pops);
+}
+
+static inline uint64_t mcentral_nr_refill(const struct mcentral *mc)
+{
+	return atomic_load_relaxed(&mc->nr_refill) +
+	       atomic_load_relaxed(&mc->depot.nr_popped);
+}
 
 void mcentral_init(unsigned int nr_nodes);
 /* One more cache slot is in use: it may want spans of its own. */
@@ -58,8 +71,10 @@ void mcentral_disown(struct mspan *s);
  */
 bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 		       unsigned int nr_spans, size_t *bytes);
-/* Empty the depot of one class into its spans. */
+/* Empty the depot of one class into its spans; it is as wide as at first again. */
 void mcentral_drain(unsigned int nid, unsigned int sc);
+/* The same with what nobody needed of it since the last call. */
+void mcentral_trim(unsigned int nid, unsigned int sc);
 
 bool mcentral_fork_held(unsigned int nr_nodes);
 void mcentral_fork_prepare(unsigned int nr_nodes, bool nested);

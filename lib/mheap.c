@@ -169,6 +169,19 @@ static void mheap_note_peak(struct mheap *h)
 	h->peak = max_size(h->peak, pages_out(h));
 }
 
+/*
+ * Of the pages just taken, @nr_scav were with the kernel.  Those that were given
+ * back are told from those never used by their number alone: what was given back
+ * is lower than what is fresh, and taken first.
+ */
+static void mheap_note_taken(struct mheap *h, size_t nr_scav)
+{
+	size_t again = min_size(nr_scav, h->nr_given);
+
+	h->nr_given -= again;
+	h->nr_again += again;
+}
+
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 				   size_t *nr_scav)
 {
@@ -180,6 +193,8 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 	base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
 	if (!base && !mheap_grow(h, nr + align - 1))
 		base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
+	if (base)
+		mheap_note_taken(h, *nr_scav);
 	mheap_note_peak(h);
 	return base;
 }
@@ -261,6 +276,7 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 		if (mheap_charge(h, PAGE_CACHE_PAGES) &&
 		    page_alloc_to_cache(&h->pages, &c->pages)) {
 			mheap_note_peak(h);
+			mheap_note_taken(h, popcount64(c->pages.scav));
 			*base = page_cache_alloc(&c->pages, nr, &nr_scav);
 		}
 		mheap_settle(h);
@@ -435,7 +451,7 @@ void mheap_make_large(struct mspan *s)
 static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
 {
 	struct mheap *h = &mheaps[s->nid];
-	size_t old = s->nr_pages, nr_scav;
+	size_t old = s->nr_pages, nr_scav = 0;
 	bool ok = true;
 
 	lock_acquire(&h->lock);
@@ -448,8 +464,10 @@ static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
 					 s->start + (old << HA_PAGE_SHIFT),
 					 nr_pages - old, &nr_scav);
 	}
-	if (ok)
+	if (ok) {
 		WRITE_ONCE(s->nr_pages, nr_pages);
+		mheap_note_taken(h, nr_scav);
+	}
 	mheap_note_peak(h);
 	mheap_unlock(h);
 	if (ok && !s->sc)
@@ -506,6 +524,7 @@ size_t mheap_release(unsigned int nid, size_t max)
 		scav = vm_return((void *)base, nr << HA_PAGE_SHIFT) == 0;
 		lock_acquire(&h->lock);
 		h->nr_going -= nr;
+		h->nr_given += scav ? nr : 0;
 		page_alloc_free(&h->pages, base, nr, scav);
 		mheap_unlock(h);
 		if (scav)
@@ -513,6 +532,19 @@ size_t mheap_release(unsigned int nid, size_t max)
 		limit = base;
 	}
 	return done;
+}
+
+size_t mheap_again(unsigned int nid, bool take)
+{
+	struct mheap *h = &mheaps[nid];
+	size_t again;
+
+	lock_acquire(&h->lock);
+	again = h->nr_again;
+	if (take)
+		h->nr_again = 0;
+	lock_release(&h->lock);
+	return again;
 }
 
 size_t mheap_take_peak(unsigned int nid)

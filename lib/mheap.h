@@ -34,6 +34,8 @@ struct mheap {
 	size_t peak;					/* (l) pages in use, since last asked */
 	size_t notice;					/* (a) free pages to tell of at once; 0: none */
 	size_t nr_going;				/* (l) pages taken out to be returned */
+	size_t nr_given;				/* (l) pages given back, not taken since */
+	size_t nr_again;				/* (l) and taken, since last asked */
 	size_t ready;					/* (l) bytes in the limit's account */
 	size_t charged;					/* (l) set aside there, until unlock */
 	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by kind */
@@ -100,6 +102,8 @@ struct mheap_stat {
 	size_t nr_spans_total;
 };
 
+/* Pages that were given back and have been taken again; from 0 on if @take. */
+size_t mheap_again(unsigned int nid, bool take);
 /* Most pages in use (or in windows) at a time since the last call. */
 size_t mheap_take_peak(unsigned int nid);
 void mheap_stat(unsigned int nid, struct mheap_stat *st);

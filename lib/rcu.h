@@ -56,18 +56,39 @@ static inline void lfstack_push(struct lfstack *s, struct cds_lfs_node *node)
 	cds_lfs_push(&s->head, node);
 }
 
+/*
+ * A pop in three steps, for who keeps a count of pops: it belongs to the popper
+ * between the first, which may decline, and the last.
+ */
+static inline bool lfstack_pop_begin(struct lfstack *s)
+{
+	if (lfstack_empty(s) || atomic_load_relaxed(&s->popper))
+		return false;
+	/* acquire pairs with the release below: one popper at a time */
+	return try_cmpxchg_acquire(&s->popper, 0, 1);
+}
+
+static inline struct cds_lfs_node *__lfstack_pop(struct lfstack *s)
+{
+	struct cds_lfs_node *node = __cds_lfs_pop(&s->head);
+
+	rcu_san_acquire(node);
+	return node;
+}
+
+static inline void lfstack_pop_end(struct lfstack *s)
+{
+	smp_store_release(&s->popper, 0);
+}
+
 static inline struct cds_lfs_node *lfstack_try_pop(struct lfstack *s)
 {
 	struct cds_lfs_node *node;
 
-	if (lfstack_empty(s) || atomic_load_relaxed(&s->popper))
+	if (!lfstack_pop_begin(s))
 		return NULL;
-	/* acquire pairs with the release below: one popper at a time */
-	if (!try_cmpxchg_acquire(&s->popper, 0, 1))
-		return NULL;
-	node = __cds_lfs_pop(&s->head);
-	smp_store_release(&s->popper, 0);
-	rcu_san_acquire(node);
+	node = __lfstack_pop(s);
+	lfstack_pop_end(s);
 	return node;
 }
 

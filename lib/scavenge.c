@@ -10,9 +10,11 @@
  *	                  have rested for a while
  *
  * The goal, a node: the memory in use, as a peak that decays (PEAK_SHIFT), plus a
- * sixteenth unless the whole process rests.  A load that swings faster than the peak
- * decays keeps its pages; one that has gone down for good gives half of them up at
- * once, and the rest within seconds.  After Go's heap goal
+ * sixteenth unless the whole process rests, or what was given back and taken again
+ * soon after, which decays as well: that was not to spare, however much is free.  A
+ * load that swings faster than the peak
+ * decays keeps its pages; one that has gone down for good gives half of them up
+ * soon, and the rest within seconds.  After Go's heap goal
  * (src/runtime/mgcscavenge.go), with time in place of collections.
  *
  * Invariants:
@@ -33,11 +35,16 @@
 #include "numa.h"
 #include "scavenge.h"
 
-/* The goal's peak loses 1/16 of its height over what is used each TICK_MS. */
+/*
+ * The goal's peak loses 1/16 of its height over what is used each TICK_MS, and so
+ * does what was wanted again.
+ */
 #define TICK_MS		100
+#define TICKS_MAX	64	/* since the last step; then nothing is left of it */
 #define PEAK_SHIFT	4
 #define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
-/* A fall below half of the peak is followed at once: again after 1, 2, 4 ... 64 s. */
+/* A fall below half of the peak is followed soon: again after 1, 2, 4 ... 64 s. */
+#define FALL_MS		50	/* shorter ones are none */
 #define HALVE_MS	1000
 #define HALVE_MAX_MS	64000
 /* Caches and classes are looked at this often. */
@@ -49,6 +56,7 @@
 #define SPAN_STEP	16
 /* Less than this above the goal is left alone. */
 #define RELEASE_MIN	(256UL << 10)
+#define RELEASE_MIN_PAGES	(RELEASE_MIN >> HA_PAGE_SHIFT)
 
 struct class_rest {
 	uint64_t activity;	/* refills and flushes when last looked at */
@@ -59,7 +67,9 @@ struct class_rest {
 
 static struct {
 	size_t peak[MAX_NODES];		/* pages */
+	size_t again[MAX_NODES];	/* pages given back that were wanted again */
 	bool halving[MAX_NODES];	/* on the way down to half of the peak */
+	uint64_t low_since[MAX_NODES];	/* ms, below half of the peak; 0: it is not */
 	uint64_t halve_at[MAX_NODES];	/* ms, not before */
 	uint64_t halve_wait[MAX_NODES];	/* ms, from the last one */
 	uint64_t tick_at, rest_at;	/* ms, when each was last done */
@@ -100,18 +110,27 @@ static size_t pages_used(unsigned int nid, const struct mheap_stat *st)
 /*
  * The end of a large job: what is used has fallen below half of the peak, and half
  * of the peak is what the process may keep at once, not when the peak has decayed.
- * A load that swings would pay for it with page faults at each turn: it is done
- * once, and the next time after twice as long.
+ * A load that swings would pay for it with page faults at each turn: so it has to
+ * stay down from one look to another, FALL_MS apart; then it is done once, and the
+ * next time after twice as long, and left off when the pages are taken again.
+ * @high: most in use since the last look.
  */
-static bool may_halve(unsigned int nid, size_t used, size_t resident, uint64_t now)
+static bool may_halve(unsigned int nid, size_t used, size_t high, size_t resident,
+		      uint64_t now)
 {
 	size_t half = sc.peak[nid] / 2;
 
-	if (used >= half || resident <= half + (RELEASE_MIN >> HA_PAGE_SHIFT)) {
+	if (used >= half)
+		sc.low_since[nid] = 0;
+	else if (high >= half || !sc.low_since[nid])
+		sc.low_since[nid] = now;
+	if (used >= half || resident <= half + RELEASE_MIN_PAGES ||
+	    sc.again[nid] > half) {
 		sc.halving[nid] = false;
 		return false;
 	}
-	if (!sc.halving[nid] && now >= sc.halve_at[nid]) {
+	if (!sc.halving[nid] && now >= sc.halve_at[nid] &&
+	    now - sc.low_since[nid] >= FALL_MS) {
 		/* a long time without a fall: a first one again */
 		if (now - sc.halve_at[nid] > 4 * sc.halve_wait[nid])
 			sc.halve_wait[nid] = 0;
@@ -123,32 +142,44 @@ static bool may_halve(unsigned int nid, size_t used, size_t resident, uint64_t n
 	return sc.halving[nid];
 }
 
+static void decay_by(size_t *pages, size_t over)
+{
+	if (*pages > over)
+		*pages -= ((*pages - over) >> PEAK_SHIFT) + 1;
+}
+
 /* Bytes of free resident memory above the node's goal. */
-static size_t above_goal(unsigned int nid, bool decay, uint64_t now)
+static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 {
 	struct mheap_stat st;
 	size_t used, resident, goal, peak = mheap_take_peak(nid), out;
 
+	for (unsigned int i = 0; i < ticks; i++)
+		decay_by(&sc.again[nid], 0);
+	sc.again[nid] += mheap_again(nid, true);
 	mheap_stat(nid, &st);
 	used = pages_used(nid, &st);
 	/* what was in use at the highest moment since the last look, dropped or not */
 	out = st.pages - st.free - used;
 	peak = max_size(peak > out ? peak - out : 0, used);
 	resident = used + st.free - st.returned;
-	if (decay && sc.peak[nid] > used)
-		sc.peak[nid] -= ((sc.peak[nid] - used) >> PEAK_SHIFT) + 1;
+	if (ticks)
+		decay_by(&sc.peak[nid], used);
 	if (sc.peak[nid] < peak)
 		sc.peak[nid] = peak;
-	goal = sc.peak[nid] + (sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT);
-	if (may_halve(nid, used, resident, now))
+	goal = sc.peak[nid] + max_size(sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT,
+				       sc.again[nid]);
+	if (may_halve(nid, used, peak, resident, now))
 		goal = max_size(sc.peak[nid] / 2, used);
-	mheap_set_notice(nid, now >= sc.halve_at[nid] ? sc.peak[nid] / 2 : 0);
+	/* of a fall that has begun already nobody has to tell */
+	mheap_set_notice(nid, now >= sc.halve_at[nid] && !sc.low_since[nid] ?
+			      sc.peak[nid] / 2 : 0);
 	return resident > goal ? (resident - goal) << HA_PAGE_SHIFT : 0;
 }
 
 static uint64_t class_activity(const struct mcentral *mc)
 {
-	return atomic_load_relaxed(&mc->nr_refills) +
+	return mcentral_nr_refills(mc) +
 	       atomic_load_relaxed(&mc->nr_flushes);
 }
 
@@ -168,7 +199,9 @@ static uint64_t look_at_class(unsigned int nid, unsigned int c)
 		r->round = next_round();
 	}
 	r->rested = same;
-	if (same && !r->done)
+	if (!same)
+		mcentral_trim(nid, c);
+	else if (!r->done)
 		mcentral_drain(nid, c);
 	r->activity = class_activity(mc);
 	return events;
@@ -193,12 +226,12 @@ static bool scavenge_spans(uint64_t end_ns)
 	return all_done;
 }
 
-static bool scavenge_pages(uint64_t end_ns, bool decay, uint64_t now)
+static bool scavenge_pages(uint64_t end_ns, unsigned int ticks, uint64_t now)
 {
 	bool all_done = true;
 
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
-		size_t left = above_goal(n, decay, now);
+		size_t left = above_goal(n, ticks, now);
 
 		while (left > RELEASE_MIN && cpu_ns() < end_ns) {
 			size_t done = mheap_release(n, min_size(left, RELEASE_STEP));
@@ -206,6 +239,9 @@ static bool scavenge_pages(uint64_t end_ns, bool decay, uint64_t now)
 			if (!done)
 				break;
 			left -= min_size(done, left);
+			/* somebody wants it: look anew at the next step */
+			if (mheap_again(n, false) > RELEASE_MIN_PAGES)
+				left = 0;
 		}
 		if (left <= RELEASE_MIN)
 			sc.halving[n] = false;
@@ -235,7 +271,8 @@ static bool peaks_settled(void)
 		struct mheap_stat st;
 
 		mheap_stat(n, &st);
-		if (sc.peak[n] > pages_used(n, &st) + (RELEASE_MIN >> HA_PAGE_SHIFT))
+		if (sc.peak[n] > pages_used(n, &st) + RELEASE_MIN_PAGES ||
+		    sc.again[n] > RELEASE_MIN_PAGES)
 			return false;
 	}
 	return true;
@@ -256,9 +293,10 @@ bool scavenge_due(uint64_t now_ms)
 bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 {
 	uint64_t end_ns = cpu_ns() + budget_ns, events;
-	bool decay = now_ms - sc.tick_at >= TICK_MS, done;
+	unsigned int ticks = min_size((now_ms - sc.tick_at) / TICK_MS, TICKS_MAX);
+	bool done;
 
-	if (decay)
+	if (ticks)
 		sc.tick_at = now_ms;
 	if (now_ms - sc.rest_at >= REST_MS) {
 		sc.rest_at = now_ms;
@@ -274,7 +312,7 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 			mheap_flush_caches(n);
 	}
 	scavenge_to_limit(end_ns);
-	done = scavenge_pages(end_ns, decay, now_ms);
+	done = scavenge_pages(end_ns, ticks, now_ms);
 	return scavenge_spans(end_ns) && done && sc.slots_done && peaks_settled();
 }
 
@@ -287,6 +325,7 @@ void scavenge_pressed(void)
 		mheap_flush_caches(n);
 		mheap_release(n, SIZE_MAX);
 		sc.peak[n] = 0;
+		sc.again[n] = 0;
 	}
 }
 
@@ -310,6 +349,8 @@ size_t scavenge_all(void)
 
 void scavenge_fork_child(void)
 {
-	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
 		sc.peak[n] = 0;
+		sc.again[n] = 0;
+	}
 }

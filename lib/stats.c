@@ -64,8 +64,8 @@ static __no_tsan void stats_node(unsigned int nid, struct ha_stats *st)
 		struct mcentral *mc = &mcentrals[nid][sc];
 
 		st->live += (size_t)READ_ONCE(mc->nr_out) * size_classes[sc].size;
-		st->nr_refill += atomic_load_relaxed(&mc->nr_refill);
-		st->nr_refills += atomic_load_relaxed(&mc->nr_refills);
+		st->nr_refill += mcentral_nr_refill(mc);
+		st->nr_refills += mcentral_nr_refills(mc);
 		st->nr_flushes += atomic_load_relaxed(&mc->nr_flushes);
 	}
 }
@@ -121,8 +121,8 @@ static __no_tsan void class_collect(unsigned int sc, struct ha_class_stats *st)
 
 		out += READ_ONCE(mc->nr_out);
 		st->nr_spans += READ_ONCE(mc->nr_spans);
-		st->nr_refill += atomic_load_relaxed(&mc->nr_refill);
-		st->nr_refills += atomic_load_relaxed(&mc->nr_refills);
+		st->nr_refill += mcentral_nr_refill(mc);
+		st->nr_refills += mcentral_nr_refills(mc);
 		st->nr_flushes += atomic_load_relaxed(&mc->nr_flushes);
 	}
 	st->nr_objects = st->nr_spans * k->nelems;

@@ -21,9 +21,13 @@ static inline unsigned int clz64(uint64_t x)	/* x != 0 */
 	return (unsigned int)__builtin_clzll(x);
 }
 
+/* In a dozen instructions: the builtin is a call where the CPU may not have one. */
 static inline unsigned int popcount64(uint64_t x)
 {
-	return (unsigned int)__builtin_popcountll(x);
+	x -= x >> 1 & 0x5555555555555555;
+	x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return x * 0x0101010101010101 >> 56;
 }
 
 static inline unsigned int ilog2(uint64_t x)	/* x != 0 */

@@ -38,6 +38,10 @@
 /* The only TLS model that can be read before the loader has finished. */
 #define __tls			__thread __attribute__((tls_model("initial-exec")))
 
+/* The line will be read, or written, soon; any address will do. */
+#define prefetch(p)		__builtin_prefetch((p), 0)
+#define prefetch_write(p)	__builtin_prefetch((p), 1)
+
 #define barrier()		__asm__ __volatile__("" ::: "memory")
 
 #define READ_ONCE(x)		(*(const volatile __typeof__(x) *)&(x))

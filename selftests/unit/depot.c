@@ -47,13 +47,13 @@ START_TEST(stack)
 	depot_init(&d, _i);
 	for (unsigned int step = 0; step < 20000; step++) {
 		if (rand_below(&r, 2)) {
-			struct mag_batch *b = batch_get();
+			struct mag_batch *b = batch_get(0);
 
 			check(b);
 			mark(b, ++tag);
 			if (depth == (unsigned int)_i) {
 				check(!depot_push(&d, b) && marked(b, tag));
-				batch_put(b);
+				batch_put(0, b);
 			} else {
 				check(depot_push(&d, b));
 				tags[depth] = tag;
@@ -65,11 +65,43 @@ START_TEST(stack)
 			check(!b == !depth);
 			if (b) {
 				check(b == model[--depth] && marked(b, tags[depth]));
-				batch_put(b);
+				batch_put(0, b);
 			}
 		}
-		check(d.count == depth && lfstack_empty(&d.full) == !depth);
+		check(depot_count(&d) == depth && lfstack_empty(&d.full) == !depth);
 	}
+}
+END_TEST
+
+/* The bound follows what it cost, and what was too much. */
+START_TEST(bound)
+{
+	struct mag_batch *b;
+	struct depot d;
+
+	vm_init();
+	depot_init(&d, 2);
+	for (unsigned int i = 0; i < 7; i++) {
+		b = batch_get(0);
+		b->n = 3;
+		if (!depot_push(&d, b))
+			batch_put(0, b);
+	}
+	check(depot_count(&d) == 2 && depot_objects(&d) == 6 && d.missed == 5);
+	check(depot_widen(&d, 4) == 4 && d.max == 6 && depot_widen(&d, 4) == 0);
+	while (depot_count(&d) < 6)
+		check(depot_push(&d, batch_get(0)));
+	check(!depot_push(&d, batch_get(0)) && depot_widen(&d, 0) == 0 && d.max == 6);
+	/* not looked at yet, then four are popped, and three come back */
+	check(depot_take_low(&d) == 0);
+	for (unsigned int i = 0; i < 4; i++)
+		check(depot_pop(&d));
+	for (unsigned int i = 0; i < 3; i++)
+		check(depot_push(&d, batch_get(0)));
+	check(depot_take_low(&d) == 2 && depot_take_low(&d) == 5);
+	check(depot_narrow(&d, 3) == 3 && d.max == 3);
+	check(depot_narrow(&d, 3) == 1 && d.max == 2 && depot_narrow(&d, 1) == 0);
+	check(depot_count(&d) == 5 && !depot_push(&d, batch_get(0)));
 }
 END_TEST
 
@@ -80,18 +112,18 @@ START_TEST(busy_popper)
 
 	vm_init();
 	depot_init(&d, 4);
-	b = batch_get();
+	b = batch_get(0);
 	check(depot_push(&d, b));
 	/* somebody is in the middle of a pop: decline, do not wait */
 	d.full.popper = 1;
-	check(!depot_pop(&d) && d.count == 1);
-	check(depot_push(&d, batch_get()) && d.count == 2);
+	check(!depot_pop(&d) && depot_count(&d) == 1);
+	check(depot_push(&d, batch_get(0)) && depot_count(&d) == 2);
 	/* and stayed in the parent of this process */
 	depot_fork_child(&d);
 	check(depot_pop(&d) && depot_pop(&d) == b && !depot_pop(&d));
 	batch_fork_child();
-	batch_put(b);
-	check(batch_get() == b);
+	batch_put(0, b);
+	check(batch_get(0) == b);
 }
 END_TEST
 
@@ -101,23 +133,23 @@ START_TEST(pool)
 
 	vm_init();
 	for (unsigned int i = 0; i < NR_BATCHES; i++) {
-		b[i] = batch_get();
+		b[i] = batch_get(0);
 		check(b[i]);
 		mark(b[i], i + 1);
 	}
 	for (unsigned int i = 0; i < NR_BATCHES; i++)
 		check(marked(b[i], i + 1));
 	for (unsigned int i = 0; i < NR_BATCHES; i++)
-		batch_put(b[i]);
+		batch_put(0, b[i]);
 	/* no memory is needed while the pool has some */
 	vm_fail_nth(1, true);
 	for (unsigned int i = NR_BATCHES; i-- > 0;)
-		check(batch_get() == b[i]);
-	while (batch_get())
+		check(batch_get(0) == b[i]);
+	while (batch_get(0))
 		;
-	check(!batch_get());
+	check(!batch_get(0));
 	vm_fail_nth(0, false);
-	check(batch_get());
+	check(batch_get(0));
 }
 END_TEST
 
@@ -140,7 +172,7 @@ static bool storm_push(struct mag_batch *b)
 
 	atomic_sub_relaxed(&storm.owned[n], 1);
 	if (depot_push(&storm.d, b)) {
-		if (atomic_load_relaxed(&storm.d.count) > storm.d.max + NR_THREADS)
+		if (depot_count(&storm.d) > storm.d.max + NR_THREADS)
 			atomic_add_relaxed(&storm.overfull, 1);
 		return true;
 	}
@@ -156,7 +188,7 @@ static void *storm_thread(void *arg)
 
 	for (unsigned int i = (uintptr_t)arg; i < NR_BATCHES; i += NR_THREADS) {
 		/* declined while another thread is in the pool */
-		while (!(mine[nr] = batch_get()))
+		while (!(mine[nr] = batch_get(0)))
 			sched_yield();
 		mine[nr]->n = i;
 		storm_take(mine[nr++]);
@@ -178,13 +210,13 @@ static void *storm_thread(void *arg)
 		}
 		/* through the pool and back: what it gives is nobody's */
 		if (step % 64 == 0) {
-			struct mag_batch *b = batch_get();
+			struct mag_batch *b = batch_get(0);
 
 			if (b) {
 				b->n = 12345;
 				barrier();
 				check(b->n == 12345);
-				batch_put(b);
+				batch_put(0, b);
 			}
 		}
 	}
@@ -210,7 +242,7 @@ START_TEST(threads)
 		check(b->n < NR_BATCHES && seen[b->n]++ == 0);
 		left++;
 	}
-	check(left <= MAX_DEPTH + NR_THREADS && storm.d.count == 0);
+	check(left <= MAX_DEPTH + NR_THREADS && depot_count(&storm.d) == 0);
 	for (unsigned int i = 0; i < NR_BATCHES; i++)
 		check(storm.owned[i] == 0);
 }
@@ -224,6 +256,7 @@ int main(void)
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, stack, 0, MAX_DEPTH + 1);
+	tcase_add_test(tc, bound);
 	tcase_add_test(tc, busy_popper);
 	tcase_add_test(tc, pool);
 	tcase_add_test(tc, threads);

@@ -444,7 +444,7 @@ START_TEST(part_batches)
 
 	heap_layers_init(&heap_modes[0]);
 	for (unsigned int n = 1; n < 6; n++) {
-		struct mag_batch *b = batch_get();
+		struct mag_batch *b = batch_get(0);
 
 		b->n = mcentral_alloc(&nid, sc, 0, b->slots, n);
 		check(b->n == n && depot_push(&mcentrals[0][sc].depot, b));
@@ -473,6 +473,34 @@ START_TEST(fork_locks)
 }
 END_TEST
 
+/* Much is freed and as much allocated again: the spans are left out of it. */
+START_TEST(swing)
+{
+	static struct mag_slot s[5000];
+	const unsigned int sc = class_of_8[8];
+	struct mcentral *mc = &mcentrals[0][sc];
+	uint64_t flushes = 0;
+	uint32_t max;
+
+	heap_layers_init(&heap_modes[0]);
+	max = mc->depot.max;
+	for (unsigned int round = 0; round < 5; round++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+			check(get(sc, &s[i]));
+		for (unsigned int i = ARRAY_SIZE(s); i-- > 0;)
+			put(s[i]);
+		check(round < 2 || mc->nr_flushes == flushes);
+		flushes = mc->nr_flushes;
+	}
+	check(flushes && mc->depot.max > max && depot_count(&mc->depot) > max);
+	/* what is in it now is needed by nobody any more */
+	mcentral_trim(0, sc);
+	mcentral_trim(0, sc);
+	check(mc->depot.max == max && !depot_count(&mc->depot));
+	check_goes_home();
+}
+END_TEST
+
 /*
  * What another slot handed out is not handed out here again, before a batch of it
  * has gone round through the depot; what this one did, at once.
@@ -492,7 +520,7 @@ START_TEST(foreign)
 	for (unsigned int i = 0; i < 2 * batch; i++) {
 		uint8_t tag = *s[i].state;
 
-		check(mcentrals[0][sc].depot.count == (i > batch));
+		check(depot_count(&mcentrals[0][sc].depot) == (i > batch));
 		*s[i].state = OBJECT_FREE;
 		if (mcache_push_off(route << MAG_HDR_SHIFT, s[i], tag + 1) != MAG_FOREIGN)
 			check(!mcache_area());
@@ -526,6 +554,7 @@ int main(void)
 	tcase_add_loop_test(tc, thread_exit, 0, modes);
 	tcase_add_loop_test(tc, no_memory, 0, modes);
 	tcase_add_test(tc, part_batches);
+	tcase_add_test(tc, swing);
 	tcase_add_loop_test(tc, fork_locks, 0, modes);
 	if (heap_has_rseq()) {
 		tcase_add_loop_test(tc, threads_mixed, 0, modes);

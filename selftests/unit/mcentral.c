@@ -153,8 +153,8 @@ START_TEST(one_class)
 			check(sum.out[_i] == h.nr && sum.live[_i] == h.nr);
 		}
 	}
-	check(mcentrals[0][_i].nr_refill == refill);
-	check(mcentrals[0][_i].nr_refills && mcentrals[0][_i].nr_flushes);
+	check(mcentral_nr_refill(&mcentrals[0][_i]) == refill);
+	check(mcentral_nr_refills(&mcentrals[0][_i]) && mcentrals[0][_i].nr_flushes);
 	give_all(&h, 0, _i);
 	check_empty();
 }
@@ -266,21 +266,21 @@ START_TEST(depot_drains)
 
 	heap_layers_init(&one);
 	for (;; nr++) {
-		struct mag_batch *b = batch_get();
+		struct mag_batch *b = batch_get(0);
 
 		check(b);
 		b->n = mcentral_alloc(&nid, sc, 0, b->slots, 1 + nr % MAX_BATCH);
 		check(b->n);
 		if (!depot_push(&mc->depot, b)) {
 			mcentral_free(0, sc, b->slots, b->n);
-			batch_put(b);
+			batch_put(0, b);
 			break;
 		}
 	}
 	check(nr == mc->depot.max && mc->nr_out > 0);
 	heap_check(&sum);
 	mcentral_drain(0, sc);
-	check(mc->nr_out == 0 && mc->depot.count == 0 && !depot_pop(&mc->depot));
+	check(mc->nr_out == 0 && depot_count(&mc->depot) == 0 && !depot_pop(&mc->depot));
 	check_empty();
 	mcentral_drain(0, sc);
 }

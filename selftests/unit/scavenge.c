@@ -127,14 +127,15 @@ START_TEST(no_time)
 	tick();
 	mheap_free_span(s);
 	tick();
+	tick();
 	for (unsigned int i = 0; i < 1000; i++)
 		scavenge_step(now, BUDGET_NS);
-	/* half of it, at once */
+	/* half of it, soon */
 	check(resident_free() > 24 * MIB);
 }
 END_TEST
 
-/* The end of a large job is followed at once, down to half; not so the next one. */
+/* The end of a large job is followed soon, down to half; not so the next one. */
 START_TEST(halves)
 {
 	struct mspan *kept, *s;
@@ -149,6 +150,9 @@ START_TEST(halves)
 		mheap_free_span(s);
 		before = resident_free();
 		check(scavenge_due(now + TICK_MS) == (turn % 2 == 0));
+		/* it might come back at once */
+		tick();
+		check(resident_free() > 50 * MIB);
 		tick();
 		after = resident_free();
 		if (turn % 2 == 0) {
@@ -208,6 +212,38 @@ START_TEST(swings)
 	check(low <= 5);
 	settle(20);
 	check(resident_free() <= SLACK);
+}
+END_TEST
+
+/* Pages that were given back and wanted again are kept for longer than the peak is. */
+START_TEST(wanted_again)
+{
+	struct mspan *s[32], *more[4];
+	size_t before;
+
+	heap_layers_init(&one);
+	for (unsigned int i = 0; i < 32; i++)
+		s[i] = large(0, 2 * MIB, i);
+	for (unsigned int i = 1; i < 32; i += 2)
+		mheap_free_span(s[i]);
+	settle(20);
+	/* not a sixteenth of 32 MiB: the process rests */
+	check(resident_free() <= SLACK && !mheap_again(0, false));
+	for (unsigned int i = 0; i < 4; i++)
+		more[i] = large(0, 2 * MIB, 1);
+	check(mheap_again(0, false) >= (8 * MIB - SLACK) >> HA_PAGE_SHIFT);
+	tick();
+	check(!mheap_again(0, false));
+	for (unsigned int i = 0; i < 4; i++)
+		mheap_free_span(more[i]);
+	before = resident_free();
+	for (unsigned int i = 0; i < 6; i++)
+		tick();
+	check(resident_free() == before && before >= 8 * MIB);
+	settle(20);
+	check(resident_free() <= SLACK);
+	for (unsigned int i = 0; i < 32; i += 2)
+		check(all_bytes(s[i], i));
 }
 END_TEST
 
@@ -344,6 +380,7 @@ int main(void)
 	tcase_add_test(tc, halves);
 	tcase_add_test(tc, notice);
 	tcase_add_test(tc, swings);
+	tcase_add_test(tc, wanted_again);
 	tcase_add_loop_test(tc, idle_caches, 0, NR_HEAP_MODES - 1);
 	tcase_add_loop_test(tc, cache_share, 0, NR_HEAP_MODES - 1);
 	tcase_add_test(tc, everything_at_once);
