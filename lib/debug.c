@@ -94,7 +94,8 @@ void debug_bad_pointer(const char *op, uintptr_t addr)
 	struct line l;
 
 	released = !s && debug_page_free(addr);
-	start = s ? !in && idx < s->nelems : released && is_aligned(addr, HA_PAGE_SIZE);
+	/* where no span is left, what may have been an object most likely was one */
+	start = s ? !in && idx < s->nelems : released && is_aligned(addr, 16);
 	line_start(&l);
 	line_str(&l, "heaparena: ");
 	if (start) {

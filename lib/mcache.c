@@ -67,6 +67,9 @@
 #define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
 /* Without it the tops of all classes fall into the same few sets of the L1 cache. */
 #define MAG_GAP			L1_CACHE_BYTES
+/* Sets of the L1 cache of a page; a step that comes by all of them. */
+#define L1_SETS			64
+#define COLOUR_STEP		(13 * L1_CACHE_BYTES)
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE	27
 #endif
@@ -617,10 +620,32 @@ static bool slow_prepare(void)
 	return fresh || !mcache_area();
 }
 
+/* On top of the magazine; moved to a slot that is full, what does not fit goes back. */
+static void keep(unsigned int nid, unsigned int sc, const struct mag_slot *slots,
+		 unsigned int n)
+{
+	unsigned int kept = any_push_n(route_make(nid, sc), slots, n);
+
+	if (unlikely(kept < n))
+		mcentral_free(nid, sc, slots + kept, n - kept);
+}
+
+/*
+ * How many of @n objects from a span are handed out last although they lie lowest.
+ * Spans start on pages: what a program has one of in each class, over and over, would
+ * all fall into the same set of the L1 cache.
+ */
+static unsigned int colour(unsigned int sc, unsigned int n)
+{
+	unsigned int size = size_classes[sc].size;
+
+	return sc * COLOUR_STEP % (L1_SETS * L1_CACHE_BYTES) / size % n;
+}
+
 bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 {
 	struct mag_slot stack[MAX_BATCH], *slots = stack;
-	unsigned int slot, nid, n, kept;
+	unsigned int slot, nid, n, last = 0;
 	struct mag_batch *b;
 
 	if (slow_prepare() && any_pop(sc, out))
@@ -638,12 +663,13 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 		n = mcentral_alloc(&nid, sc, slot, slots, size_classes[sc].batch);
 		if (!n)
 			return false;
+		/* lowest last */
+		last = colour(sc, n);
+		n -= last;
+		keep(nid, sc, slots + n, last);
 	}
 	*out = slots[--n];
-	kept = any_push_n(route_make(nid, sc), slots, n);
-	/* Moved to a slot that is full: what does not fit goes back. */
-	if (unlikely(kept < n))
-		mcentral_free(nid, sc, slots + kept, n - kept);
+	keep(nid, sc, slots, n);
 	if (b)
 		batch_put(slot, b);
 	return true;

@@ -477,7 +477,7 @@ END_TEST
 START_TEST(swing)
 {
 	static struct mag_slot s[5000];
-	const unsigned int sc = class_of_8[8];
+	const unsigned int sc = small_class(64);
 	struct mcentral *mc = &mcentrals[0][sc];
 	uint64_t flushes = 0;
 	uint32_t max;
