@@ -102,7 +102,8 @@ kbuilds	 := $(filter %Kbuild,$(MAKEFILE_LIST))
 mksize	 := $(O)/h/mksizeclasses
 
 # Objects depend on the flags they were built with, wherever those came from.
-flagtext := $(CC) $(cppflags) $(testflags) $(userflags) $(foreach v,$(sort \
+# A header that is looked for, and may come later, counts as one.
+flagtext := $(CC) $(wildcard /usr/include/sys/sdt.h /usr/include/*/sys/sdt.h) $(cppflags) $(testflags) $(userflags) $(foreach v,$(sort \
 	    $(filter CFLAGS_% LDLIBS_%,$(.VARIABLES))),$(v)=$($(v)))
 ifneq ($(filter-out help clean deps,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(file <$(O)/.flags),$(flagtext))

@@ -17,6 +17,7 @@
  */
 #include <time.h>
 
+#include <util/probe.h>
 #include "assist.h"
 #include "limit.h"
 #include "lock.h"
@@ -105,6 +106,7 @@ static void soft_work(size_t want, bool drain)
 	}
 	if (done)
 		atomic_add_relaxed(&assist_stat.nr, 1);
+	PROBE(limit_soft, want, done);
 }
 
 void assist_soft(size_t bytes)
@@ -158,6 +160,7 @@ bool assist_hard(size_t bytes)
 		fits = free_pages_fit(bytes);
 	}
 	lock_release(&room_lock);
+	PROBE(limit_hard, bytes, fits);
 	return fits;
 }
 

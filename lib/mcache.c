@@ -54,6 +54,7 @@
 #include <unistd.h>
 
 #include <asm/cache.h>
+#include <util/probe.h>
 #include "conf.h"
 #include "fixalloc.h"
 #include "lock.h"
@@ -469,16 +470,21 @@ static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
  * Draining.
  */
 
-static void drain_hdrs(struct mag_hdr *hdrs)
+static void drain_hdrs(unsigned int slot, struct mag_hdr *hdrs)
 {
 	struct mag_slot slots[MAX_BATCH];
-	size_t n;
+	size_t n, total = 0;
 
-	for (unsigned int row = 0; row < nr_rows(); row++)
-		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+	for (unsigned int row = 0; row < nr_rows(); row++) {
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 			while ((n = mag_pop_n(hdrs, route_make(row, sc), slots,
-					      MAX_BATCH)))
+					      MAX_BATCH))) {
 				mcentral_free(row_nid(row), sc, slots, n);
+				total += n;
+			}
+		}
+	}
+	PROBE(drain, slot, total);
 }
 
 /* Throw every thread of the process out of its section; false: cannot. */
@@ -557,7 +563,7 @@ static bool drain_rseq_slots(bool idle_only)
 	if (any && fence_sections())
 		for (unsigned int i = 0; i < nr_ids; i++)
 			if (bitmap_test(chosen, i))
-				drain_hdrs(slot_hdrs[i]);
+				drain_hdrs(i, slot_hdrs[i]);
 	for (unsigned int i = 0; i < nr_ids && any; i++) {
 		if (!bitmap_test(chosen, i))
 			continue;
@@ -579,7 +585,7 @@ static bool drain_locked_slots(bool idle_only)
 			continue;
 		lock_acquire(&ls->lock);
 		if (!idle_only || look_again(MAX_CIDS + i, ls->hdrs)) {
-			drain_hdrs(ls->hdrs);
+			drain_hdrs(MAX_CIDS + i, ls->hdrs);
 			slot_look[MAX_CIDS + i] = hdrs_look(ls->hdrs);
 		} else {
 			all_done = false;
@@ -668,6 +674,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 		n -= last;
 		keep(nid, sc, slots + n, last);
 	}
+	PROBE(refill, nid, size_classes[sc].size, n, b != NULL);
 	*out = slots[--n];
 	keep(nid, sc, slots, n);
 	if (b)
@@ -686,9 +693,12 @@ static void flush_batch(size_t route)
 
 	if (b) {
 		b->n = n;
-		if (n && depot_push(&mcentrals[nid][sc].depot, b))
+		if (n && depot_push(&mcentrals[nid][sc].depot, b)) {
+			PROBE(flush, nid, size_classes[sc].size, n, true);
 			return;
+		}
 	}
+	PROBE(flush, nid, size_classes[sc].size, n, false);
 	if (n)
 		mcentral_free(nid, sc, slots, n);
 	if (b)

@@ -22,6 +22,7 @@
  */
 #include <stdlib.h>
 
+#include <util/probe.h>
 #include "debug.h"
 #include "limit.h"
 #include "mcentral.h"
@@ -369,7 +370,10 @@ static size_t scavenge_span(struct mspan *s)
 	uintptr_t addr;
 
 	while ((addr = mspan_drop(s, shift, &size))) {
-		if (vm_return((void *)addr, size)) {
+		int err = vm_return((void *)addr, size);
+
+		PROBE(scavenge, s->nid, addr, size, !err);
+		if (err) {
 			/* still there: not tried again before the next round */
 			s->dropped &= ~bits_mask((addr - s->start) >> shift,
 						 size >> shift);

@@ -32,6 +32,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <util/probe.h>
 #include "conf.h"
 #include "limit.h"
 #include "mheap.h"
@@ -127,6 +128,7 @@ static int mheap_take(struct mheap *h, size_t size)
 	}
 	if (page_alloc_grow(&h->pages, h->grow_base, size))
 		return -ENOMEM;
+	PROBE(grow, h->nid, h->grow_base, size);
 	h->grow_base = end;
 	return 0;
 }
@@ -334,6 +336,7 @@ static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
 		return NULL;
 	mspan_init(s, base, k->pages, sc, h->nid);
 	heap_arena_set_span(base, k->pages, s->object_state, h->nid, sc);
+	PROBE(span_alloc, h->nid, k->size, base, mspan_size(s));
 	atomic_add_relaxed(&h->nr_spans, 1);
 	atomic_add_relaxed(&h->nr_spans_total, 1);
 	return s;
@@ -360,6 +363,8 @@ struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int s
 	s = mheap_any_span(nid, sc, slot);
 	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
 		s = mheap_any_span(nid, sc, slot);
+	if (unlikely(!s))
+		PROBE(no_pages, nid, bytes);
 	return s;
 }
 
@@ -384,6 +389,7 @@ static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
 		atomic_add_relaxed(&h->nr_large, 1);
 		atomic_add_relaxed(&h->nr_large_now, 1);
 		atomic_add_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
+		PROBE(large_alloc, h->nid, base, nr_pages << HA_PAGE_SHIFT);
 		*zeroed = nr_scav == nr_pages;
 		return s;
 	}
@@ -400,6 +406,8 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 	s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
 	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
 		s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
+	if (unlikely(!s))
+		PROBE(no_pages, nid, bytes);
 	return s;
 }
 
@@ -411,8 +419,12 @@ void mheap_free_span(struct mspan *s)
 
 	heap_arena_clear_span(base, nr_pages, s->sc);
 	if (!s->sc) {
+		PROBE(large_free, h->nid, base, nr_pages << HA_PAGE_SHIFT);
 		atomic_sub_relaxed(&h->nr_large_now, 1);
 		atomic_sub_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
+	} else {
+		PROBE(span_free, h->nid, size_classes[s->sc].size, base,
+		      nr_pages << HA_PAGE_SHIFT);
 	}
 	atomic_sub_relaxed(&h->nr_spans, 1);
 	/* late readers: dead before anything of it changes */
@@ -468,6 +480,7 @@ static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
 		WRITE_ONCE(s->nr_pages, nr_pages);
 		mheap_note_taken(h, nr_scav);
 	}
+	PROBE(resize, h->nid, s->start, old << HA_PAGE_SHIFT, nr_pages << HA_PAGE_SHIFT, ok);
 	mheap_note_peak(h);
 	mheap_unlock(h);
 	if (ok && !s->sc)
@@ -527,6 +540,7 @@ size_t mheap_release(unsigned int nid, size_t max)
 		h->nr_given += scav ? nr : 0;
 		page_alloc_free(&h->pages, base, nr, scav);
 		mheap_unlock(h);
+		PROBE(scavenge, nid, base, nr << HA_PAGE_SHIFT, scav);
 		if (scav)
 			done += nr << HA_PAGE_SHIFT;
 		limit = base;
