@@ -27,6 +27,7 @@ O	?= build
 V	?= 0
 PREFIX	?= /usr/local
 LIBDIR	?= $(PREFIX)/lib
+SYSCONFDIR ?= /etc
 VERSION	:= 0.1.0
 
 ARCH	?= $(shell uname -m)
@@ -59,6 +60,9 @@ libflags  := -std=gnu11 -O2 -g $(warnings) -Wmissing-prototypes -Wstrict-prototy
 testflags := $(libflags) $(sanflags) -DCONFIG_FAULT_INJECTION=1 -iquote lib -iquote selftests -iquote .
 userflags := -O2 -g $(warnings) -pthread -fno-builtin
 hostflags := -std=gnu11 -O2 $(warnings)
+# Options of the library's own, from the command line only: "check:off,limit:2G".
+CFLAGS_conf.o := -DCONF_FILE='"$(SYSCONFDIR)/heaparena.conf"' \
+	     $(if $(filter command,$(origin CONF)),-DCONF_BUILTIN='"$(CONF)"')
 abortflags := -O0 -Wno-use-after-free -Wno-free-nonheap-object
 # A sanitizer brings its own malloc: programs reach the library by its ha_* names.
 ifneq ($(SANITIZE),)
@@ -253,6 +257,8 @@ help:
 	@sed -n 's/^#: /  /p' Makefile
 	@echo
 	@echo '  O=DIR output folder; V=1 whole commands; ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-'
+	@echo '  CONF="key:value,..." options built in; SYSCONFDIR=/etc where heaparena.conf is;'
+	@echo '  CONFIG_NO_CONF_FILE=1, CONFIG_NO_PROBES=1 do without that file, without probes;'
 	@echo '  CONFIG_DEBUG=1 assertions; CONFIG_WERROR=1; SANITIZE=address,undefined or thread'
 	@echo '  (tests only). Give each of these combinations an O= of its own.'
 

@@ -1,23 +1,52 @@
 // SPDX-License-Identifier: MIT
 /*
- * HEAPARENA_CONF.
+ * Options, and where they come from.
  *
  *	text   = option { "," option }
  *	option = key ":" value
  *
+ *	1  make CONF=text			into the library
+ *	2  const char *heaparena_conf = text;	the program's
+ *	3  /etc/heaparena.conf			the machine's: lines of text, blanks
+ *						around options, comments behind #
+ *	4  HEAPARENA_CONF=text			the environment
+ *
+ * A later one overrides an earlier one, key by key.  A set-user-ID program has
+ * 1 and 2 alone.
+ *
  * One table says what exists; each key has a function that takes the value or
  * declines it.  Nothing here allocates: it runs inside the first malloc.
+ *
+ * The file costs one openat, by a system call of its own: libc's open is a
+ * cancellation point, and others' versions of it may allocate.  It comes at the
+ * program's start, before main(), where the dynamic loader and libnuma's
+ * constructor open files too: a filter that would not have it has ended the
+ * program already.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <heaparena/heaparena.h>
 #include <util/line.h>
 #include "conf.h"
 #include "limit.h"
 
 #define MAX_FAKE_NODES	16
+/* Longer files are cut. */
+#define FILE_MAX	4096
+
+#ifndef CONF_BUILTIN
+#define CONF_BUILTIN	""
+#endif
+#ifndef CONF_FILE
+#define CONF_FILE	"/etc/heaparena.conf"
+#endif
+
+extern const char *heaparena_conf __weak;
 
 struct heap_conf conf = {
 	.check = true,
@@ -84,26 +113,30 @@ static bool set_background(struct heap_conf *c, struct word v)
 	return word_bool(v, &c->background);
 }
 
+static void conf_set_numa(struct heap_conf *c, bool on, enum vm_bind bind,
+			  unsigned int fake)
+{
+	c->numa_on = on;
+	c->numa = bind;
+	c->numa_fake = fake;
+}
+
 static bool set_numa(struct heap_conf *c, struct word v)
 {
 	unsigned long n;
 
 	if (word_is(v, "off")) {
-		c->numa_on = false;
-		c->numa = VM_BIND_OFF;
+		conf_set_numa(c, false, VM_BIND_OFF, 0);
 	} else if (word_is(v, "advisory")) {
-		c->numa_on = true;
-		c->numa = VM_BIND_ADVISORY;
+		conf_set_numa(c, true, VM_BIND_ADVISORY, 0);
 	} else if (word_is(v, "strict")) {
-		c->numa_on = true;
-		c->numa = VM_BIND_STRICT;
+		conf_set_numa(c, true, VM_BIND_STRICT, 0);
 	} else if (v.len > 5 && memcmp(v.s, "fake=", 5) == 0) {
 		struct word num = { v.s + 5, v.len - 5 };
 
 		if (!word_number(num, MAX_FAKE_NODES, &n) || n == 0)
 			return false;
-		c->numa_fake = n;
-		c->numa = VM_BIND_OFF;
+		conf_set_numa(c, true, VM_BIND_OFF, n);
 	} else {
 		return false;
 	}
@@ -123,7 +156,10 @@ static bool set_thp(struct heap_conf *c, struct word v)
 	return true;
 }
 
-/* A number of bytes with a unit of K, M, G or T, at least LIMIT_MIN; or 1% to 100%. */
+/*
+ * A number of bytes with a unit of K, M, G or T, at least LIMIT_MIN; 1% to 100%; or
+ * none, which undoes what came before.
+ */
 static bool word_size(struct word w, struct conf_size *out)
 {
 	static const char units[] = "KMGT";
@@ -133,6 +169,10 @@ static bool word_size(struct word w, struct conf_size *out)
 
 	if (!w.len)
 		return false;
+	if (word_is(w, "none")) {
+		*out = (struct conf_size){ 0 };
+		return true;
+	}
 	if (w.s[w.len - 1] == '%') {
 		w.len--;
 		if (!word_number(w, 100, &v) || !v)
@@ -201,14 +241,23 @@ static const struct {
 	{ "report", set_report },
 };
 
-static void conf_warn(const char *env, const char *what, struct word w)
+static void warn_start(struct line *l, const struct conf_source *from)
+{
+	line_start(l);
+	line_str(l, "heaparena: ");
+	line_str(l, from->name);
+	if (from->line) {
+		line_char(l, ':');
+		line_dec(l, from->line);
+	}
+	line_str(l, ": ");
+}
+
+static void conf_warn(const struct conf_source *from, const char *what, struct word w)
 {
 	struct line l;
 
-	line_start(&l);
-	line_str(&l, "heaparena: ");
-	line_str(&l, env);
-	line_str(&l, ": ");
+	warn_start(&l, from);
 	line_str(&l, what);
 	line_str(&l, " \"");
 	line_mem(&l, w.s, w.len < 200 ? w.len : 200);
@@ -216,7 +265,8 @@ static void conf_warn(const char *env, const char *what, struct word w)
 	line_write(&l, STDERR_FILENO);
 }
 
-static void conf_option(struct heap_conf *c, struct word w, const char *env)
+static void conf_option(struct heap_conf *c, struct word w,
+			const struct conf_source *from)
 {
 	const char *colon = memchr(w.s, ':', w.len);
 	struct word key = { w.s, colon ? (size_t)(colon - w.s) : w.len };
@@ -228,22 +278,108 @@ static void conf_option(struct heap_conf *c, struct word w, const char *env)
 		value.s = colon ? colon + 1 : w.s + w.len;
 		value.len = w.s + w.len - value.s;
 		if (!options[i].set(c, value))
-			conf_warn(env, "bad value in", w);
+			conf_warn(from, "bad value in", w);
 		return;
 	}
-	conf_warn(env, "unknown key in", w);
+	conf_warn(from, "unknown key in", w);
 }
 
-void conf_parse(struct heap_conf *c, const char *text, const char *env)
+/* What stands in front of the next @c, which is left out; *rest is what follows. */
+static struct word word_cut(struct word *rest, char c)
 {
-	while (*text) {
-		const char *end = strchr(text, ',');
-		struct word w = { text, end ? (size_t)(end - text) : strlen(text) };
+	const char *end = memchr(rest->s, c, rest->len);
+	struct word w = { rest->s, end ? (size_t)(end - rest->s) : rest->len };
+	size_t used = w.len + (end != NULL);
+
+	*rest = (struct word){ rest->s + used, rest->len - used };
+	return w;
+}
+
+void conf_parse(struct heap_conf *c, const char *text, const char *name)
+{
+	const struct conf_source from = { .name = name };
+	struct word rest = { text, strlen(text) };
+
+	while (rest.len) {
+		struct word w = word_cut(&rest, ',');
 
 		if (w.len)
-			conf_option(c, w, env);
-		text += w.len + (end != NULL);
+			conf_option(c, w, &from);
 	}
+}
+
+static bool blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+static struct word word_trim(struct word w)
+{
+	while (w.len && blank(w.s[0])) {
+		w.s++;
+		w.len--;
+	}
+	while (w.len && blank(w.s[w.len - 1]))
+		w.len--;
+	return w;
+}
+
+/* Without its comment: # at the beginning or behind a blank. */
+static struct word line_text(struct word w)
+{
+	for (size_t i = 0; i < w.len; i++)
+		if (w.s[i] == '#' && (i == 0 || blank(w.s[i - 1])))
+			w.len = i;
+	return w;
+}
+
+void conf_parse_file(struct heap_conf *c, const char *text, size_t len,
+		     const char *name)
+{
+	struct conf_source from = { .name = name };
+	struct word rest = { text, len };
+
+	while (rest.len) {
+		struct word line = line_text(word_cut(&rest, '\n'));
+
+		from.line++;
+		while (line.len) {
+			struct word w = word_trim(word_cut(&line, ','));
+
+			if (w.len)
+				conf_option(c, w, &from);
+		}
+	}
+}
+
+/* No file, or none that may be read, is as good as an empty one. */
+static void conf_read_file(struct heap_conf *c)
+{
+	static char text[FILE_MAX + 1];
+	size_t len = 0;
+	long fd, n = 0;
+
+	if (IS_ENABLED(CONFIG_NO_CONF_FILE))
+		return;
+	/* O_NONBLOCK: whatever it is, nobody is waited for */
+	fd = syscall(SYS_openat, AT_FDCWD, CONF_FILE,
+		     O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return;
+	while (len < sizeof(text) &&
+	       (n = syscall(SYS_read, fd, text + len, sizeof(text) - len)) > 0)
+		len += n;
+	syscall(SYS_close, fd);
+	if (len > FILE_MAX) {
+		struct line l;
+
+		warn_start(&l, &(struct conf_source){ .name = CONF_FILE });
+		line_str(&l, "what is beyond " stringify(FILE_MAX) " bytes is ignored");
+		line_write(&l, STDERR_FILENO);
+		for (len = FILE_MAX; len && text[len - 1] != '\n'; len--)
+			;
+	}
+	conf_parse_file(c, text, len, CONF_FILE);
 }
 
 /* The loader's view of the initial stack: argc, argv, NULL, envp. */
@@ -264,11 +400,15 @@ static char **conf_environ(void)
 void conf_init(void)
 {
 	static const char name[] = "HEAPARENA_CONF=";
-	char **env = conf_environ();
+	char **env;
 
-	if (!env || getauxval(AT_SECURE))
+	conf_parse(&conf, CONF_BUILTIN, "built-in options");
+	if (&heaparena_conf && heaparena_conf)
+		conf_parse(&conf, heaparena_conf, "heaparena_conf");
+	if (getauxval(AT_SECURE))
 		return;
-	for (; *env; env++) {
+	conf_read_file(&conf);
+	for (env = conf_environ(); env && *env; env++) {
 		if (strncmp(*env, name, sizeof(name) - 1) == 0) {
 			conf_parse(&conf, *env + sizeof(name) - 1, "HEAPARENA_CONF");
 			return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Options: HEAPARENA_CONF="key:value,key:value".  Read once at initialisation;
- * constant after it.
+ * Options, "key:value,key:value": built in, the program's, the machine's, the
+ * environment's (lib/conf.c).  Read once at initialisation; constant after it.
  */
 #ifndef _LIB_CONF_H
 #define _LIB_CONF_H
@@ -38,13 +38,22 @@ struct heap_conf {
 
 extern struct heap_conf conf;
 
+/* Where an option stands, for messages. */
+struct conf_source {
+	const char *name;
+	unsigned int line;		/* of a file, from 1 on */
+};
+
 /*
- * Parse the environment.  Callable before libc's own initialisation: the
- * environment is then found on the initial stack.  Ignored in a set-user-ID
- * program.  Bad input: one line on stderr each, never fatal.
+ * Parse all that there is.  Callable before libc's own initialisation: the
+ * environment is then found on the initial stack.  Bad input: one line on stderr
+ * each, never fatal.
  */
 void conf_init(void);
-/* Parse @text into @c; @env names the source in messages. */
-void conf_parse(struct heap_conf *c, const char *text, const char *env);
+/* Parse @text into @c; @name is where it comes from, in messages. */
+void conf_parse(struct heap_conf *c, const char *text, const char *name);
+/* The same for the @len bytes of a file: lines, blanks, comments. */
+void conf_parse_file(struct heap_conf *c, const char *text, size_t len,
+		     const char *name);
 
 #endif /* _LIB_CONF_H */

@@ -42,6 +42,16 @@ extern "C" {
 #define HA_USED
 #endif
 
+/*
+ * A program may define this: options as in HEAPARENA_CONF, which overrides them
+ * (man heaparena.conf).
+ *
+ *	const char *heaparena_conf = "background:off";
+ *
+ * The library finds it in programs that are linked with it, or with -rdynamic.
+ */
+extern const char *heaparena_conf;
+
 /**
  * ha_malloc - allocate an object
  * @size: bytes, 0 is allowed

@@ -50,6 +50,10 @@
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
+/* The text of a macro's value. */
+#define __stringify(x)		#x
+#define stringify(x)		__stringify(x)
+
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 
 /*

@@ -3,8 +3,10 @@
  * conf: texts, what they set, and the lines they cause; then any bytes at all.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "conf.h"
 
@@ -75,6 +77,11 @@ static const struct {
 	ROW("limit:9223372036854775807", 0, .limit = BYTES(SIZE_MAX >> 1)),
 	ROW("soft:300M,limit:400M", 0, .soft = BYTES(300UL << 20), .limit = BYTES(400UL << 20)),
 	ROW("soft:9%", 0, .soft = PERCENT(9)),
+	ROW("limit:2G,soft:1G,limit:none,soft:none", 0),
+	ROW("limit:none,limit:2G", 0, .limit = BYTES(2UL << 30)),
+	ROW("numa:fake=4,numa:advisory", 0),
+	ROW("numa:fake=4,numa:strict", 0, .numa = VM_BIND_STRICT),
+	ROW("numa:off,numa:fake=2", 0, .numa_fake = 2, .numa = VM_BIND_OFF),
 	ROW("cgroup:off", 0, .cgroup = false),
 	ROW("headroom:0", 0, .headroom = 0),
 	ROW("headroom:90", 0, .headroom = 90),
@@ -113,6 +120,7 @@ static const struct {
 	ROW("limit:1023k", 1),
 	ROW("limit:512", 1),
 	ROW("limit:-1", 1),
+	ROW("limit:nones", 1),
 	ROW("limit:64 M", 1),
 	ROW("limit:64MB", 1),
 	ROW("limit:M", 1),
@@ -139,15 +147,23 @@ static const struct {
 	ROW("\n,\x1b[31m,\xff", 3),
 };
 
-/* conf_parse() with stderr caught. */
-static char *parse(struct heap_conf *c, const char *text, size_t *len)
+/* As a file or an option's text, with stderr caught. */
+static char *parse_as(bool file, struct heap_conf *c, const char *text, size_t *len)
 {
 	static char buf[1 << 16];
 	int fd = memfd_create("stderr", 0), saved = dup(STDERR_FILENO);
 	ssize_t n;
 
 	check(fd >= 0 && saved >= 0 && dup2(fd, STDERR_FILENO) >= 0);
-	conf_parse(c, text, "WHERE");
+	if (file) {
+		/* a copy without a byte behind it, for the address sanitizer */
+		char *copy = memcpy(malloc(strlen(text) + !*text), text, strlen(text));
+
+		conf_parse_file(c, copy, strlen(text), "WHERE");
+		free(copy);
+	} else {
+		conf_parse(c, text, "WHERE");
+	}
 	check(dup2(saved, STDERR_FILENO) >= 0);
 	n = pread(fd, buf, sizeof(buf) - 1, 0);
 	check(n >= 0);
@@ -156,6 +172,11 @@ static char *parse(struct heap_conf *c, const char *text, size_t *len)
 	close(saved);
 	close(fd);
 	return buf;
+}
+
+static char *parse(struct heap_conf *c, const char *text, size_t *len)
+{
+	return parse_as(false, c, text, len);
 }
 
 static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
@@ -209,6 +230,45 @@ START_TEST(warning_names_it)
 }
 END_TEST
 
+/* Files, and what they say on stderr. */
+static const struct {
+	const char *text;
+	const char *err;
+	struct heap_conf want;
+} files[] = {
+#define FILE_ROW(t, e, ...)	{ .text = (t), .err = (e), .want = {		\
+				  .check = true, .rseq = true, .background = true, \
+				  .numa = VM_BIND_ADVISORY, .numa_on = true,	\
+				  .thp = THP_AUTO, .cgroup = true, .headroom = 5, \
+				  __VA_ARGS__ } }
+	FILE_ROW("", ""),
+	FILE_ROW("\n\n", ""),
+	FILE_ROW("check:off", "", .check = false),
+	FILE_ROW("check:off\n", "", .check = false),
+	FILE_ROW("check:off\r\nrseq:off\r\n", "", .check = false, .rseq = false),
+	FILE_ROW("  check:off , \t rseq:off\t,,\n", "", .check = false, .rseq = false),
+	FILE_ROW("# check:off\nrseq:off # thp:off\n", "", .rseq = false),
+	FILE_ROW("#", ""),
+	FILE_ROW(" #\n\t# x:y", ""),
+	FILE_ROW("report:/a#b # c\n", "", .report = "/a#b"),
+	FILE_ROW("limit:2G\nlimit:3G\n", "", .limit = BYTES(3UL << 30)),
+	FILE_ROW("check: off\n", "heaparena: WHERE:1: bad value in \"check: off\" ignored\n"),
+	FILE_ROW("\n# x\ncolour:red,check:off\nthp:?",
+		 "heaparena: WHERE:3: unknown key in \"colour:red\" ignored\n"
+		 "heaparena: WHERE:4: bad value in \"thp:?\" ignored\n", .check = false),
+};
+
+START_TEST(file_texts)
+{
+	struct heap_conf c = plain;
+	size_t len;
+
+	ck_assert_str_eq(parse_as(true, &c, files[_i].text, &len), files[_i].err);
+	if (!conf_same(&c, &files[_i].want))
+		ck_abort_msg("\"%s\"", files[_i].text);
+}
+END_TEST
+
 START_TEST(any_bytes)
 {
 	static const char *const words[] = {
@@ -217,7 +277,7 @@ START_TEST(any_bytes)
 		"fake=", "on", "off", "7", "\n", "\x7f", "\xc3",
 	};
 	struct unit_rand r = unit_rand(1);
-	char text[600];
+	char text[600], *err;
 	size_t len;
 
 	for (unsigned int round = 0; round < 3000; round++) {
@@ -236,8 +296,10 @@ START_TEST(any_bytes)
 			}
 		}
 		text[n] = '\0';
-		parse(&c, text, &len);
-		lines(parse(&c, text, &len), len);
+		err = parse_as(true, &c, text, &len);
+		lines(err, len);
+		err = parse(&c, text, &len);
+		lines(err, len);
 		check(c.numa_fake <= 16 && c.limit.percent <= 100 && c.headroom <= 90 &&
 		      memchr(c.report, 0, sizeof(c.report)));
 	}
@@ -261,26 +323,35 @@ START_TEST(endless)
 }
 END_TEST
 
+/* conf as it is without an environment: plain, where the machine has no file. */
+static struct heap_conf base(void)
+{
+	conf_init();
+	if (access("/etc/heaparena.conf", F_OK))
+		check(conf_same(&conf, &plain));
+	return conf;
+}
+
 START_TEST(environment)
 {
+	struct heap_conf want;
+
 	check(unsetenv("HEAPARENA_CONF") == 0);
-	conf_init();
-	check(conf_same(&conf, &plain));
+	want = base();
 	check(setenv("HEAPARENA_CONFX", "check:off", 1) == 0);
 	check(setenv("XHEAPARENA_CONF", "check:off", 1) == 0);
 	conf_init();
-	check(conf_same(&conf, &plain));
+	check(conf_same(&conf, &want));
 	check(setenv("HEAPARENA_CONF", "thp:always,numa:fake=3", 1) == 0);
 	conf_init();
-	check(conf.thp == THP_ALWAYS && conf.numa_fake == 3 && conf.check);
+	check(conf.thp == THP_ALWAYS && conf.numa_fake == 3 && conf.check == want.check);
 }
 END_TEST
 
 START_TEST(no_environment)
 {
 	check(clearenv() == 0);
-	conf_init();
-	check(conf_same(&conf, &plain));
+	base();
 }
 END_TEST
 
@@ -292,6 +363,7 @@ int main(void)
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, texts, 0, ARRAY_SIZE(table));
+	tcase_add_loop_test(tc, file_texts, 0, ARRAY_SIZE(files));
 	tcase_add_test(tc, warning_names_it);
 	tcase_add_test(tc, any_bytes);
 	tcase_add_test(tc, endless);
