@@ -123,7 +123,7 @@ say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq numa abort apps golden
-.PHONY: all libs tests check demo bench bench-quick vmtest install clean help deps sizeclasses \
+.PHONY: all libs tests check demo bench bench-quick vmtest install uninstall clean help deps sizeclasses \
 	sizecheck headercheck layercheck man $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
@@ -232,23 +232,16 @@ layercheck:
 	@tools/scripts/layercheck
 #: man          manual pages of the functions, from heaparena.h
 man: $(O)/man/.done
-$(O)/man/.done: include/heaparena/heaparena.h tools/man/kdoc2man
+$(O)/man/.done: include/heaparena/heaparena.h tools/man/kdoc2man tools/man/heaparena.3.in
 	$(call say,MAN)
-	$(Q)tools/man/kdoc2man $< $(@D) $(VERSION) && touch $@
-#: install      DESTDIR= PREFIX= LIBDIR= apply
+	$(Q)tools/man/kdoc2man $< $(@D) $(VERSION) tools/man/heaparena.3.in && touch $@
+#: install      DESTDIR= PREFIX= LIBDIR= apply; uninstall removes the same
+inst	 = @O='$(O)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' \
+	   VERSION=$(VERSION) PROGS='$(notdir $(progs))' tools/scripts/install
 install: all man
-	install -d $(addprefix $(DESTDIR),$(LIBDIR)/pkgconfig $(PREFIX)/bin $(PREFIX)/include/heaparena)
-	install -m 755 $(O)/libheaparena.so.1 $(DESTDIR)$(LIBDIR)
-	ln -sf libheaparena.so.1 $(DESTDIR)$(LIBDIR)/libheaparena.so
-	install -m 644 $(O)/libheaparena.a $(DESTDIR)$(LIBDIR)
-	install -m 644 include/heaparena/*.h $(DESTDIR)$(PREFIX)/include/heaparena
-	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' \
-		heaparena.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/heaparena.pc
-	$(if $(progs),install -m 755 $(progs) $(DESTDIR)$(PREFIX)/bin)
-	install -d $(DESTDIR)$(PREFIX)/share/man/man3
-	install -m 644 $(O)/man/*.3 $(DESTDIR)$(PREFIX)/share/man/man3
-	$(foreach m,$(wildcard tools/man/*.[1-8]),install -D -m 644 $(m) \
-		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
+	$(inst) put
+uninstall: man
+	$(inst) remove
 #: clean        remove the output folder
 clean:
 	rm -rf $(O)

@@ -48,5 +48,7 @@ int main(int argc, char **argv)
 		ok(p && dladdr(p, &theirs) && theirs.dli_fbase == ours.dli_fbase,
 		   "%s", names[i]);
 	}
+	ok(dlvsym(RTLD_DEFAULT, "ha_malloc", "HEAPARENA_0.1") != NULL,
+	   "ha_malloc at version HEAPARENA_0.1");
 	return tap_done();
 }
