@@ -123,7 +123,7 @@ say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq numa abort apps golden
-.PHONY: all libs tests check demo bench bench-quick vmtest install uninstall clean help deps sizeclasses \
+.PHONY: all libs tests check demo bench bench-quick vmtest install uninstall deb debcheck clean help deps sizeclasses \
 	sizecheck headercheck layercheck man $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
@@ -242,6 +242,16 @@ install: all man
 	$(inst) put
 uninstall: man
 	$(inst) remove
+#: deb          Debian packages, in build/deb; debcheck installs them in a system of
+#:              its own and removes them, which takes a minute and the network
+deb: all man
+	@tools/scripts/deps deb
+	@O='$(O)' VERSION=$(VERSION) CROSS_COMPILE=$(CROSS_COMPILE) MAKE="$(MAKE)" \
+		DEB_ARCH=$(patsubst x86_64,amd64,$(SRCARCH)) tools/package/deb/mkdeb $(O)/deb
+debcheck:
+	@tools/scripts/deps build deb debcheck
+	@$(remake) deb
+	@tools/package/deb/debcheck $(O)/deb
 #: clean        remove the output folder
 clean:
 	rm -rf $(O)
