@@ -12,7 +12,7 @@
 
 #include "fake/unit.h"
 
-#define PREFIX		"heaparena: WHERE: "
+#define PREFIX		"heaparena: WHERE:"
 
 /* What conf starts with; each test works on a copy. */
 static const struct heap_conf plain = {
