@@ -480,7 +480,8 @@ static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
 		WRITE_ONCE(s->nr_pages, nr_pages);
 		mheap_note_taken(h, nr_scav);
 	}
-	PROBE(resize, h->nid, s->start, old << HA_PAGE_SHIFT, nr_pages << HA_PAGE_SHIFT, ok);
+	PROBE(resize, h->nid, s->start, old << HA_PAGE_SHIFT,
+	      nr_pages << HA_PAGE_SHIFT, ok);
 	mheap_note_peak(h);
 	mheap_unlock(h);
 	if (ok && !s->sc)
