@@ -19,9 +19,9 @@
  *
  * The file costs one openat, by a system call of its own: libc's open is a
  * cancellation point, and others' versions of it may allocate.  It comes at the
- * program's start, before main(), where the dynamic loader and libnuma's
- * constructor open files too: a filter that would not have it has ended the
- * program already.
+ * program's start, before main(), where the dynamic loader opens files, and in a
+ * static program libnuma's constructor: a filter that would not have it ends the
+ * program anyway.
  */
 #include <fcntl.h>
 #include <stdlib.h>

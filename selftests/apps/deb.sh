@@ -31,7 +31,9 @@ needs()
 {
 	dpkg-deb -f "$debs/$1"_*.deb Depends | grep -E "$2"
 }
-check "the library needs libc and libnuma" needs libheaparena1 'libc6 .*libnuma1'
+check "the library needs libc" needs libheaparena1 '^libc6 \(>= [0-9.]+\)$'
+check "and loads libnuma where there is one" \
+	test "$(dpkg-deb -f "$debs"/libheaparena1_*.deb Recommends)" = libnuma1
 check "the others need the library, of the same version" sh -c '
 	for p in libheaparena-dev heaparena libheaparena1-dbgsym; do
 		v=$(dpkg-deb -f "$1"/${p}_*.deb Version)
