@@ -674,7 +674,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 		n -= last;
 		keep(nid, sc, slots + n, last);
 	}
-	PROBE(refill, nid, size_classes[sc].size, n, b != NULL);
+	PROBE(refill, nid, size_classes[sc].size, n + last, b != NULL);
 	*out = slots[--n];
 	keep(nid, sc, slots, n);
 	if (b)
