@@ -185,7 +185,8 @@ class Library:
 		central = self.var("mcentrals")
 		for n in range(nr_nodes):
 			for sc in range(1, nr_classes):
-				counts[sc] += int(central[n][sc]["depot"]["objects"])
+				held = int(central[n][sc]["depot"]["held"])
+				counts[sc] += held & 0xffffffff
 		return counts
 
 
