@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <util/line.h>
+#include "fastpath.h"
 #include "malloc.h"
 
 #ifdef CONFIG_INTERPOSE
@@ -36,16 +37,21 @@ static void *cxx_next(const char *name)
 	return next;
 }
 
-/* new: @params and @args of the operator, @alloc its first attempt */
-#define CXX_NEW(name, params, args, alloc)				\
+/* new: @params and @args of the operator; they begin with size */
+#define CXX_NEW(name, params, args)					\
 extern void *name params;						\
-__export void *name params						\
+static void *name##_slow params __noinline;				\
+static void *name##_slow params						\
 {									\
-	void *p = alloc;						\
+	void *p = ha_malloc(size);					\
 									\
-	if (unlikely(!p))						\
-		p = ((void *(*) params)cxx_next(#name)) args;		\
-	return p;							\
+	return p ? p : ((void *(*) params)cxx_next(#name)) args;	\
+}									\
+__export __hot void *name params					\
+{									\
+	void *p = malloc_fast(size);					\
+									\
+	return likely(p) ? p : name##_slow args;			\
 }
 
 /*
@@ -72,12 +78,10 @@ __export void name params						\
 	release;							\
 }
 
-CXX_NEW(_Znwm, (size_t size), (size), ha_malloc(size))
-CXX_NEW(_Znam, (size_t size), (size), ha_malloc(size))
-CXX_NEW(_ZnwmRKSt9nothrow_t, (size_t size, const void *tag), (size, tag),
-	ha_malloc(size))
-CXX_NEW(_ZnamRKSt9nothrow_t, (size_t size, const void *tag), (size, tag),
-	ha_malloc(size))
+CXX_NEW(_Znwm, (size_t size), (size))
+CXX_NEW(_Znam, (size_t size), (size))
+CXX_NEW(_ZnwmRKSt9nothrow_t, (size_t size, const void *tag), (size, tag))
+CXX_NEW(_ZnamRKSt9nothrow_t, (size_t size, const void *tag), (size, tag))
 CXX_NEW_ALIGNED(_ZnwmSt11align_val_t, (size_t size, size_t align), (size, align),
 		_Znwm, (size_t), (size))
 CXX_NEW_ALIGNED(_ZnamSt11align_val_t, (size_t size, size_t align), (size, align),
@@ -89,10 +93,7 @@ CXX_NEW_ALIGNED(_ZnamSt11align_val_tRKSt9nothrow_t,
 		(size_t size, size_t align, const void *tag), (size, align, tag),
 		_ZnamRKSt9nothrow_t, (size_t, const void *), (size, tag))
 
-CXX_DELETE(_ZdlPv, (void *p), ha_free(p))
-CXX_DELETE(_ZdaPv, (void *p), ha_free(p))
-CXX_DELETE(_ZdlPvm, (void *p, size_t size), ha_free_sized(p, size))
-CXX_DELETE(_ZdaPvm, (void *p, size_t size), ha_free_sized(p, size))
+/* delete without an alignment or a tag: aliases in lib/malloc.c */
 CXX_DELETE(_ZdlPvRKSt9nothrow_t, (void *p, const void *tag), ha_free(p))
 CXX_DELETE(_ZdaPvRKSt9nothrow_t, (void *p, const void *tag), ha_free(p))
 CXX_DELETE(_ZdlPvSt11align_val_t, (void *p, size_t align), ha_free(p))

@@ -22,6 +22,7 @@
 
 #include "conf.h"
 #include "debug.h"
+#include "fastpath.h"
 #include "fork.h"
 #include "malloc.h"
 #include "mcache.h"
@@ -34,9 +35,6 @@
 static struct lock init_lock = LOCK_INIT(RANK_INIT);
 static bool initialised;		/* (a) */
 static bool check_on = true;		/* (c) conf.check, beside the fast path */
-
-static_assert(sizeof(struct mag_hdr) == 1 << PAGE_ENTRY_SHIFT,
-	      "a shifted place is the offset of a header");
 
 /*
  * Initialisation: inside the first call of the process, possibly before libc's
@@ -106,14 +104,6 @@ nomem:
 	return NULL;
 }
 
-static __always_inline void *take_slot(const struct mag_slot *slot, uint8_t tag)
-{
-	/* 0 with check:off: a line of its own in a large heap, not touched for nothing */
-	if (likely(tag))
-		*slot->state = tag;
-	return slot->obj;
-}
-
 static void *alloc_class_slow(size_t sc) __noinline;
 static void *alloc_class_slow(size_t sc)
 {
@@ -148,13 +138,9 @@ static void *malloc_slow(size_t size)
 
 __export __hot void *ha_malloc(size_t size)
 {
-	struct mag_slot slot;
-	uint8_t tag;
+	void *p = malloc_fast(size);
 
-	if (likely(size <= MAX_SMALL_SIZE) &&
-	    likely(mcache_pop_twice(class_twice[(size + 7) >> 3], &slot, &tag)))
-		return take_slot(&slot, tag);
-	return malloc_slow(size);
+	return likely(p) ? p : malloc_slow(size);
 }
 EXPORT_AS(ha_malloc, malloc);
 
@@ -163,33 +149,8 @@ EXPORT_AS(ha_malloc, malloc);
  */
 static void free_slow(void *ptr) __noinline;
 
-/* An object of a size class as the fast paths see it. */
-struct object {
-	uint8_t *state;
-	uint32_t place;		/* its page entry's */
-};
-
-/* True when @addr is the start of an object of a size class; fills in @o. */
-static __always_inline bool object_find(const struct page_entry *e,
-					uintptr_t addr, struct object *o)
-{
-	uint64_t magic = READ_ONCE(e->magic);
-	uint32_t place = READ_ONCE(e->place);
-	uint64_t product = place_offset(place, addr) * magic;
-
-	/* the magic of a large span, or of none, is 0 and ends here */
-	if (unlikely((uint32_t)product >= (uint32_t)magic))
-		return false;
-	o->state = READ_ONCE(e->states) + (product >> 32);
-	o->place = place;
-	return true;
-}
-
-/* It was the user's no more, or it came from another slot, or there is no room. */
-static void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
-			    enum mag_result why) __noinline;
-static void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
-			    enum mag_result why)
+void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
+		     enum mag_result why)
 {
 	if (unlikely(tag == OBJECT_FREE && check_on))
 		debug_bad_pointer("free", (uintptr_t)slot.obj);
@@ -197,29 +158,6 @@ static void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
 		mcache_free_foreign(slot, route, tag);
 	else
 		mcache_free_tagged(slot, route, tag);
-}
-
-/*
- * The user's no more.  That it was is asked together with where it came from: the
- * tag of no slot with magazines is OBJECT_FREE, so that a second free is declined.
- */
-static __always_inline void object_free(void *ptr, const struct object *o)
-{
-	struct mag_slot slot = { .obj = ptr, .state = o->state };
-	uint32_t place = o->place, tag = 0;
-	enum mag_result r;
-	size_t hdr_off;
-
-	if (likely(!(place & PLACE_UNCHECKED))) {
-		tag = *o->state;
-		*o->state = OBJECT_FREE;
-	} else {
-		place &= ~PLACE_UNCHECKED;
-	}
-	hdr_off = place >> PLACE_ROUTE_SHIFT;
-	r = mcache_push_off(hdr_off, slot, tag);
-	if (unlikely(r != MAG_DONE))
-		object_declined(slot, hdr_off >> MAG_HDR_SHIFT, tag, r);
 }
 
 __export __hot void ha_free(void *ptr)
@@ -234,6 +172,8 @@ __export __hot void ha_free(void *ptr)
 }
 EXPORT_AS(ha_free, free);
 EXPORT_AS(ha_free, cfree);
+EXPORT_AS(ha_free, _ZdlPv);
+EXPORT_AS(ha_free, _ZdaPv);
 
 /* NULL, a large object, one of a heap of the user's or outside of the window, misuse. */
 static void free_slow(void *ptr)
@@ -321,13 +261,28 @@ static void check_size(void *ptr, size_t align, size_t size)
 		debug_size_mismatch((uintptr_t)ptr, size, has);
 }
 
-__export void ha_free_sized(void *ptr, size_t size)
+static void free_sized_slow(void *ptr, size_t size) __noinline;
+static void free_sized_slow(void *ptr, size_t size)
 {
 	if (ptr && check_on)
 		check_size(ptr, 1, size);
 	ha_free(ptr);
 }
+
+__export __hot void ha_free_sized(void *ptr, size_t size)
+{
+	const struct page_entry *e = window_entry((uintptr_t)ptr);
+	struct object o;
+
+	if (likely(e) && likely(object_find(e, (uintptr_t)ptr, &o)) &&
+	    likely(object_fits(&o, size)))
+		object_free(ptr, &o);
+	else
+		free_sized_slow(ptr, size);
+}
 EXPORT_AS(ha_free_sized, free_sized);
+EXPORT_AS(ha_free_sized, _ZdlPvm);
+EXPORT_AS(ha_free_sized, _ZdaPvm);
 
 __export void ha_free_aligned_sized(void *ptr, size_t align, size_t size)
 {
@@ -429,19 +384,14 @@ __export int ha_resize(void *ptr, size_t size)
 	return -1;
 }
 
-__export void *ha_realloc(void *ptr, size_t size)
+static void *realloc_object(void *ptr, size_t size) __noinline;
+static void *realloc_object(void *ptr, size_t size)
 {
 	struct ha_heap *heap;
 	struct mspan *own;
 	size_t old;
 	void *new;
 
-	if (!ptr)
-		return ha_malloc(size);
-	if (!size) {
-		ha_free(ptr);
-		return NULL;
-	}
 	old = live_size("realloc", ptr, &own, &heap);
 	if (realloc_in_place(own, old, size))
 		return ptr;
@@ -451,6 +401,16 @@ __export void *ha_realloc(void *ptr, size_t size)
 	memcpy(new, ptr, min_size(old, size));
 	ha_free(ptr);
 	return new;
+}
+
+__export void *ha_realloc(void *ptr, size_t size)
+{
+	if (unlikely(!ptr))
+		return ha_malloc(size);
+	if (likely(size))
+		return realloc_object(ptr, size);
+	ha_free(ptr);
+	return NULL;
 }
 EXPORT_AS(ha_realloc, realloc);
 

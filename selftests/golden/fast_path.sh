@@ -30,10 +30,13 @@ compiler=$(readelf -p .comment "$lib" | sed -n 's/.*\] *//p' | head -1)
 # first return, as the fast path leaves it only by branches not taken.
 mix()
 {
-	$tool -d --no-show-raw-insn "$lib" | awk -v want="<$1>:" -v name="$1" -v arch=$arch '
-	$2 == want { on = 1; next }
-	!on { next }
-	{
+	local at
+
+	# by address: which of its names stands in the listing is the linker's choice
+	at=$((0x$(nm -D "$lib" | awk -v name="$1" '$3 == name { print $1 }')))
+	$tool -d --no-show-raw-insn --start-address=$at --stop-address=$((at + 512)) "$lib" |
+	awk -v name="$1" -v arch=$arch '
+	/^ *[0-9a-f]+:\t/ {
 		sub(/^[^\t]*\t/, ""); op = $1; args = $0; sub(/^[^ \t]*[ \t]*/, "", args)
 		total++
 		if (arch == "x86_64") {
@@ -65,9 +68,10 @@ mix()
 table()
 {
 	echo "# $compiler"
-	mix ha_malloc
-	# the linker may print free under any of its names
-	mix cfree
+	mix malloc
+	mix free
+	mix _Znwm	# operator new
+	mix _ZdlPvm	# operator delete, with the size
 }
 
 if [ "${1-}" = --update ]; then
