@@ -11,6 +11,7 @@
 #include <util/align.h>
 #include "conf.h"
 #include "fixalloc.h"
+#include "inspect.h"
 #include "lock.h"
 #include "vm.h"
 
@@ -184,3 +185,8 @@ void fixalloc_free(struct fixalloc *f, void *obj)
 	f->list = obj;
 	f->nr_inuse--;
 }
+
+INSPECT_TABLE(fixalloc) = {
+	INSPECT_OBJECT(meta_bytes, meta.bytes),
+	INSPECT_END
+};

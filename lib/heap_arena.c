@@ -40,6 +40,7 @@
 #include "conf.h"
 #include "fixalloc.h"
 #include "heap_arena.h"
+#include "inspect.h"
 #include "lock.h"
 #include "sizeclasses.h"
 
@@ -406,3 +407,10 @@ void heap_arena_fork_done(void)
 {
 	lock_fork_done(&arenas.lock);
 }
+
+INSPECT_TABLE(heap_arena) = {
+	INSPECT_NUMBER(walk_block, WALK_BLOCK),
+	INSPECT_OBJECT(arenas_nr, arenas.nr),
+	INSPECT_OBJECT(arenas_walk, arenas.walk),
+	INSPECT_END
+};

@@ -35,6 +35,7 @@
 #include <asm/atomic.h>
 #include <util/align.h>
 #include "fixalloc.h"
+#include "inspect.h"
 #include "limit.h"
 
 /* Of the soft limit, what caches may hold. */
@@ -223,3 +224,10 @@ size_t limit_of_room(size_t total, int64_t room)
 		return (size_t)room < LIMIT_NONE - total ? total + room : LIMIT_NONE - 1;
 	return total > -(uint64_t)room ? total - -(uint64_t)room : 0;
 }
+
+INSPECT_TABLE(limit) = {
+	INSPECT_OBJECT(limit_soft, limit.soft),
+	INSPECT_OBJECT(limit_hard, limit.hard),
+	INSPECT_OBJECT(limit_outer, limit.outer),
+	INSPECT_END
+};

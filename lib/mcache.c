@@ -57,6 +57,7 @@
 #include <util/probe.h>
 #include "conf.h"
 #include "fixalloc.h"
+#include "inspect.h"
 #include "lock.h"
 #include "mcache.h"
 #include "mcentral.h"
@@ -835,3 +836,12 @@ void mcache_fork_done(bool child)
 		atomic_store_relaxed(&fork_stale, 1);
 	}
 }
+
+INSPECT_TABLE(mcache) = {
+	INSPECT_NUMBER(rows_per_node, 2),
+	INSPECT_ARRAY(slot_hdrs, slot_hdrs),
+	INSPECT_ARRAY(locked_slots, locked_slots),
+	INSPECT_MEMBER(locked_slot, hdrs),
+	INSPECT_OBJECT(rseq_usable, rseq_usable),
+	INSPECT_END
+};

@@ -24,6 +24,7 @@
 #include <util/align.h>
 #include <util/line.h>
 #include "fixalloc.h"
+#include "inspect.h"
 #include "mcache.h"
 #include "objcache.h"
 
@@ -228,3 +229,21 @@ void objcache_fork_done(void)
 			lock_fork_done(&c->stripe[i].lock);
 	lock_fork_done(&caches.lock);
 }
+
+INSPECT_TABLE(objcache) = {
+	INSPECT_SIZEOF(ha_cache),
+	INSPECT_OBJECT(caches_all, caches.all),
+	INSPECT_MEMBER(ha_cache, next),
+	INSPECT_MEMBER(ha_cache, used),
+	INSPECT_MEMBER(ha_cache, name),
+	INSPECT_MEMBER_AS(ha_cache, object_size, struct ha_cache, opt.object_size),
+	INSPECT_MEMBER(ha_cache, usable),
+	INSPECT_MEMBER(ha_cache, fresh),
+	INSPECT_MEMBER(ha_cache, dropped),
+	INSPECT_MEMBER(ha_cache, destroyed),
+	INSPECT_MEMBERS(ha_cache, stripe),
+	INSPECT_MEMBER(objcache_stripe, n),
+	INSPECT_MEMBER(objcache_stripe, allocs),
+	INSPECT_MEMBER(objcache_stripe, frees),
+	INSPECT_END
+};

@@ -40,6 +40,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "inspect.h"
 #include "page_alloc.h"
 
 #define FANOUT_SHIFT		3
@@ -881,3 +882,10 @@ bool page_alloc_validate(const struct page_alloc *pa)
 	return c.pages == pa->nr_pages && c.free == pa->nr_free &&
 	       c.scav == pa->nr_scav && pa->min_addr <= pa->max_addr;
 }
+
+INSPECT_TABLE(page_alloc) = {
+	INSPECT_SIZEOF(palloc_region),
+	INSPECT_MEMBERS(palloc_region, leaf),
+	INSPECT_MEMBERS(palloc_region, chunks),
+	INSPECT_END
+};

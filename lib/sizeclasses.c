@@ -98,7 +98,9 @@
  */
 #include "sizeclasses.h"
 
-const struct size_class size_classes[NR_SIZE_CLASSES] = {
+/* In core files, unlike other constants: lib/inspect.c shows it. */
+const struct size_class size_classes[NR_SIZE_CLASSES]
+	__attribute__((section(".data.rel.ro"))) = {
 	/*	size	magic		nelems	pages	batch */
 	{	0,	0x00000000,	1,	0,	1 },
 	{	8,	0x20000000,	1024,	1,	64 },

@@ -38,6 +38,7 @@
 #include <util/line.h>
 #include "debug.h"
 #include "fixalloc.h"
+#include "inspect.h"
 #include "lookup.h"
 #include "mcache.h"
 #include "mheap.h"
@@ -478,3 +479,20 @@ void uheap_fork_done(void)
 		lock_fork_done(&stripes[i].lock);
 	lock_fork_done(&heaps.lock);
 }
+
+INSPECT_TABLE(uheap) = {
+	INSPECT_SIZEOF(ha_heap),
+	INSPECT_OBJECT(heaps_all, heaps.all),
+	INSPECT_MEMBER(ha_heap, next),
+	INSPECT_MEMBER(ha_heap, used),
+	INSPECT_MEMBER(ha_heap, name),
+	INSPECT_MEMBER(ha_heap, limit),
+	INSPECT_MEMBER(ha_heap, mapped),
+	INSPECT_MEMBER(ha_heap, live),
+	INSPECT_MEMBER(ha_heap, large),
+	INSPECT_MEMBER(ha_heap, nr_live),
+	INSPECT_MEMBER(ha_heap, nr_allocs),
+	INSPECT_MEMBER(ha_heap, nr_frees),
+	INSPECT_MEMBER(ha_heap, nr_tiny),
+	INSPECT_END
+};

@@ -33,6 +33,8 @@
 #define __export		__attribute__((visibility("default")))
 /* On a declaration: reached without the global offset table. */
 #define __hidden		__attribute__((visibility("hidden")))
+/* Constants that core files have: the dynamic linker has written to their pages. */
+#define __in_core		__attribute__((section(".data.rel.ro")))
 /* Reads what others write, and checks afterwards: not for ThreadSanitizer to judge. */
 #define __no_tsan		__attribute__((no_sanitize_thread))
 /* The only TLS model that can be read before the loader has finished. */

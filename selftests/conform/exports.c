@@ -30,7 +30,7 @@ static const char *const names[] = {
 	"ha_cache_create", "ha_cache_destroy", "ha_cache_alloc", "ha_cache_free",
 	"ha_cache_shrink", "ha_cache_stats_get", "ha_heap_create", "ha_heap_destroy",
 	"ha_heap_reset", "ha_heap_alloc", "ha_heap_alloc_tiny", "ha_heap_free",
-	"ha_heap_set_limit", "ha_heap_stats_get",
+	"ha_heap_set_limit", "ha_heap_stats_get", "heaparena_inspect",
 };
 
 int main(int argc, char **argv)

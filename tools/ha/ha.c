@@ -3,6 +3,7 @@
  * ha - the user's command
  *
  *	ha run [-c CONF] PROGRAM [ARGUMENT...]
+ *	ha stat PID|CORE ...		each of these in a file of its name
  *	ha version
  *	ha help
  *
@@ -14,8 +15,8 @@
  * beside its folder (an installation), then left to the dynamic linker's own
  * path. HA_LIB in the environment comes before all three.
  *
- * Exit status of a failure of ours: 2 for usage, 126 and 127 as the shell has
- * them. Links nothing of the library.
+ * Exit status of a failure of ours: 2 for usage; of run, 126 and 127 as the shell
+ * has them, else 1. Links nothing of the library.
  */
 #include <errno.h>
 #include <limits.h>
@@ -25,10 +26,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ha.h"
+
 #define LIB_NAME "libheaparena.so.1"
 
 static const char usage_text[] =
 	"usage: ha run [-c CONF] PROGRAM [ARGUMENT...]\n"
+	"       ha stat PID|CORE [--json]\n"
 	"       ha version\n"
 	"       ha help\n"
 	"\n"
@@ -41,12 +45,13 @@ static const char usage_text[] =
 	"           cgroup:on|off headroom:N   limits of the control group\n"
 	"           report:PATH                counters at exit; %p is the pid\n"
 	"         HA_LIB in the environment names another " LIB_NAME "\n"
+	"stat     what a heap has: memory by kind, by node, by size class\n"
 	"version  print the version\n";
 
 static int usage(void)
 {
 	fputs(usage_text, stderr);
-	return 2;
+	return EXIT_USAGE;
 }
 
 /*
@@ -101,7 +106,7 @@ static int preload(const char *lib)
 	return err;
 }
 
-static int cmd_run(int argc, char **argv)
+int cmd_run(int argc, char **argv)
 {
 	const char *conf = NULL;
 	char lib[PATH_MAX];
@@ -110,11 +115,11 @@ static int cmd_run(int argc, char **argv)
 	/* "+": what follows the program's name is the program's. */
 	while ((c = getopt(argc, argv, "+c:")) != -1) {
 		if (c != 'c')
-			return usage();
+			return EXIT_USAGE;
 		conf = optarg;
 	}
 	if (optind == argc)
-		return usage();
+		return EXIT_USAGE;
 	find_library(lib);
 	if (strchr(lib, '/') && access(lib, R_OK)) {
 		fprintf(stderr, "ha: %s: %s\n", lib, strerror(errno));
@@ -135,12 +140,25 @@ static int cmd_run(int argc, char **argv)
 	return saved == ENOENT ? 127 : 126;
 }
 
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} verbs[] = {
+	{ "run", cmd_run },
+	{ "stat", cmd_stat },
+};
+
 int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return usage();
-	if (!strcmp(argv[1], "run"))
-		return cmd_run(argc - 1, argv + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (!strcmp(argv[1], verbs[i].name)) {
+			int ret = verbs[i].run(argc - 1, argv + 1);
+
+			return ret == EXIT_USAGE ? usage() : ret;
+		}
+	}
 	if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version")) {
 		puts("heaparena " HEAPARENA_VERSION);
 		return 0;

@@ -279,7 +279,9 @@ static void print_source(void)
 	print_waste();
 	printf(" */\n"
 	       "#include \"sizeclasses.h\"\n\n"
-	       "const struct size_class size_classes[NR_SIZE_CLASSES] = {\n"
+	       "/* In core files, unlike other constants: lib/inspect.c shows it. */\n"
+	       "const struct size_class size_classes[NR_SIZE_CLASSES]\n"
+	       "\t__attribute__((section(\".data.rel.ro\"))) = {\n"
 	       "\t/*\tsize\tmagic\t\tnelems\tpages\tbatch */\n");
 	for (sc = 0; sc < nr; sc++)
 		printf("\t{\t%u,\t0x%08x,\t%u,\t%u,\t%u },\n", tab[sc].size,

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Figures as JSON, and back. The names are those of the fields. */
+#ifndef HA_JSON_H
+#define HA_JSON_H
+
+#include <jansson.h>
+
+#include "figures.h"
+
+/* One object, to be freed with json_decref(). */
+json_t *json_of_figures(const struct figures *f);
+/* Written to stdout with a newline, and freed; the exit status. */
+int json_print(json_t *json);
+/*
+ * Figures from a file that `ha stat --json` or ha_stats_json() wrote: 0, or the exit
+ * status with one line said.
+ */
+int figures_of_json(const char *path, struct figures *f);
+/* Does the file look like that? */
+bool json_is(const char *path);
+
+#endif /* HA_JSON_H */

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is looked at: a process that runs, or a core file. Memory of it by address,
+ * and where in it heaparena's description of itself is. See tools/ha/target.c.
+ */
+#ifndef HA_TARGET_H
+#define HA_TARGET_H
+
+#include <sys/types.h>
+
+#include "ha.h"
+
+/* A piece of address space with data in it. */
+struct range {
+	uint64_t start;
+	uint64_t end;
+	uint64_t offset;	/* core: where in it */
+	char *file;		/* that it maps; NULL for none */
+	bool may_hold;		/* it can hold the library's constants */
+};
+
+struct target {
+	const char *name;	/* as given */
+	pid_t pid;		/* core: the process that it was; 0: not known */
+	bool live;
+	int mem;		/* live: /proc/PID/mem, -1 for none */
+	uint64_t started;	/* live: when, to tell it from another of its number */
+	struct range *ranges;	/* by address */
+	size_t nr_ranges;
+	const char *image;	/* core: all of it */
+	size_t image_size;
+	uint64_t inspect;	/* address of struct ha_inspect */
+	char command[64];	/* name of the program */
+};
+
+struct piece {
+	uint64_t addr;
+	void *buf;
+	size_t size;
+	bool ok;
+};
+
+/* "PID" or the path of a core file; 0, or the exit status with one line said. */
+int target_open(struct target *t, const char *what);
+void target_close(struct target *t);
+
+/* All of it, or false. */
+bool target_read(struct target *t, uint64_t addr, void *buf, size_t size);
+/* Each of them, as far as it goes, in few system calls. */
+void target_read_pieces(struct target *t, struct piece *p, size_t nr);
+/* Has the process ended, or become another? Cores stay. */
+bool target_gone(const struct target *t);
+/* Says why the memory of @t could not be read; the exit status. */
+int target_failed(const struct target *t, const char *what);
+
+#endif /* HA_TARGET_H */
