@@ -33,6 +33,7 @@
 static const char usage_text[] =
 	"usage: ha run [-c CONF] PROGRAM [ARGUMENT...]\n"
 	"       ha stat PID|CORE [--json]\n"
+	"       ha walk PID|CORE [--json] [-v]\n"
 	"       ha version\n"
 	"       ha help\n"
 	"\n"
@@ -46,6 +47,7 @@ static const char usage_text[] =
 	"           report:PATH                counters at exit; %p is the pid\n"
 	"         HA_LIB in the environment names another " LIB_NAME "\n"
 	"stat     what a heap has: memory by kind, by node, by size class\n"
+	"walk     live objects by size class; -v: each of them\n"
 	"version  print the version\n";
 
 static int usage(void)
@@ -146,6 +148,7 @@ static const struct {
 } verbs[] = {
 	{ "run", cmd_run },
 	{ "stat", cmd_stat },
+	{ "walk", cmd_walk },
 };
 
 int main(int argc, char **argv)
