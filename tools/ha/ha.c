@@ -33,7 +33,10 @@
 static const char usage_text[] =
 	"usage: ha run [-c CONF] PROGRAM [ARGUMENT...]\n"
 	"       ha stat PID|CORE [--json]\n"
+	"       ha top PID [-d SECONDS] [-n PAGES]\n"
+	"       ha map PID|CORE -o FILE.svg\n"
 	"       ha walk PID|CORE [--json] [-v]\n"
+	"       ha diff BEFORE AFTER\n"
 	"       ha version\n"
 	"       ha help\n"
 	"\n"
@@ -47,7 +50,10 @@ static const char usage_text[] =
 	"           report:PATH                counters at exit; %p is the pid\n"
 	"         HA_LIB in the environment names another " LIB_NAME "\n"
 	"stat     what a heap has: memory by kind, by node, by size class\n"
+	"top      the same live, with rates; q ends it\n"
+	"map      the heap as a picture: every page, its kind, size class and fill\n"
 	"walk     live objects by size class; -v: each of them\n"
+	"diff     what has grown between two outputs of stat --json, cores, processes\n"
 	"version  print the version\n";
 
 static int usage(void)
@@ -148,7 +154,10 @@ static const struct {
 } verbs[] = {
 	{ "run", cmd_run },
 	{ "stat", cmd_stat },
+	{ "top", cmd_top },
+	{ "map", cmd_map },
 	{ "walk", cmd_walk },
+	{ "diff", cmd_diff },
 };
 
 int main(int argc, char **argv)

@@ -69,3 +69,92 @@ int json_print(json_t *json)
 		return fail("cannot write");
 	return 0;
 }
+
+/*
+ * Back.
+ */
+
+static void take_row(const json_t *o, const struct field *f, void *to)
+{
+	for (; f->name; f++) {
+		json_t *v = json_object_get(o, f->name);
+
+		if (json_is_integer(v))
+			*field_in(f, to) = json_integer_value(v);
+	}
+}
+
+static void take_name(const json_t *o, char *to)
+{
+	const char *name = json_string_value(json_object_get(o, "name"));
+
+	snprintf(to, NAME_SIZE, "%s", name ? name : "");
+}
+
+/* An array of the file as rows; *nr of them. */
+static void *take_rows(const json_t *o, const char *key, const struct field *f, size_t size,
+		       size_t name_offset, size_t *nr)
+{
+	json_t *list = json_object_get(o, key);
+	char *rows;
+
+	*nr = json_array_size(list);
+	rows = xalloc(*nr, size);
+	for (size_t i = 0; i < *nr; i++) {
+		take_row(json_array_get(list, i), f, rows + i * size);
+		if (name_offset)
+			take_name(json_array_get(list, i), rows + i * size + name_offset);
+	}
+	return rows;
+}
+
+static void take_text(const json_t *o, const char *key, char *to, size_t size)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	snprintf(to, size, "%s", s ? s : "");
+}
+
+int figures_of_json(const char *path, struct figures *f)
+{
+	json_error_t err;
+	json_t *o = json_load_file(path, 0, &err);
+
+	*f = (struct figures){ 0 };
+	if (!o)
+		return fail("%s: neither a core file nor JSON: %s", path, err.text);
+	if (json_integer_value(json_object_get(o, "heaparena")) != 1 ||
+	    !json_is_object(json_object_get(o, "totals")) ||
+	    !json_is_array(json_object_get(o, "classes"))) {
+		json_decref(o);
+		return fail("%s: not the output of ha stat --json", path);
+	}
+	f->pid = json_integer_value(json_object_get(o, "pid"));
+	f->live = json_is_object(json_object_get(o, "process"));
+	take_text(o, "command", f->command, sizeof(f->command));
+	take_text(o, "version", f->version, sizeof(f->version));
+	take_text(o, "arch", f->arch, sizeof(f->arch));
+	take_row(json_object_get(o, "totals"), total_fields, &f->totals);
+	take_row(json_object_get(o, "process"), process_fields, &f->process);
+	f->nodes = take_rows(o, "nodes", node_fields, sizeof(*f->nodes), 0, &f->nr_nodes);
+	f->classes = take_rows(o, "classes", class_fields, sizeof(*f->classes), 0,
+			       &f->nr_classes);
+	f->caches = take_rows(o, "caches", cache_fields, sizeof(*f->caches),
+			      offsetof(struct cache_figures, name), &f->nr_caches);
+	f->heaps = take_rows(o, "heaps", heap_fields, sizeof(*f->heaps),
+			     offsetof(struct heap_figures, name), &f->nr_heaps);
+	json_decref(o);
+	return 0;
+}
+
+bool json_is(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	int c = EOF;
+
+	while (f && (c = getc(f)) != EOF && strchr(" \t\r\n", c))
+		;
+	if (f)
+		fclose(f);
+	return c == '{';
+}

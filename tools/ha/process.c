@@ -61,7 +61,7 @@ static void read_faults(pid_t pid, struct process_figures *p)
 static bool in_arenas(const struct arenas *a, uint64_t addr)
 {
 	for (uint64_t i = 0; i < a->nr; i++)
-		if (addr - a->base[i] < a->size)
+		if (addr - a->a[i].base < a->size)
 			return true;
 	return false;
 }

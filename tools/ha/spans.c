@@ -26,10 +26,15 @@
 
 void arenas_free(struct arenas *a)
 {
-	free(a->base);
-	free(a->nid);
-	free(a->at);
+	free(a->a);
 	*a = (struct arenas){ 0 };
+}
+
+static int by_base(const void *a, const void *b)
+{
+	const struct arena *x = a, *y = b;
+
+	return x->base < y->base ? -1 : x->base > y->base;
 }
 
 /* The addresses of the arenas' descriptions, from the blocks that list them. */
@@ -39,13 +44,10 @@ static bool read_list(struct target *t, const struct layout *l, struct arenas *a
 
 	if (!object(t, l, O_arenas_walk, &walk))
 		return false;
-	for (uint64_t i = 0; i < a->nr; i += block) {
-		uint64_t n = a->nr - i < block ? a->nr - i : block;
-
-		if (!target_read(t, walk + i / block * 8, &from, 8) ||
-		    !target_read(t, from, a->at + i, n * 8))
+	for (uint64_t i = 0; i < a->nr; i++)
+		if ((i % block == 0 && !target_read(t, walk + i / block * 8, &from, 8)) ||
+		    !target_read(t, from + i % block * 8, &a->a[i].at, 8))
 			return false;
-	}
 	return true;
 }
 
@@ -57,18 +59,21 @@ bool arenas_read(struct target *t, const struct layout *l, struct arenas *a)
 	*a = (struct arenas){ .size = 1UL << value_of(l, N_arena_shift) };
 	ok = object(t, l, O_arenas_nr, &a->nr) && a->nr <= MAX_ARENAS;
 	if (ok) {
-		a->at = xalloc(a->nr, sizeof(*a->at));
-		a->base = xalloc(a->nr, sizeof(*a->base));
-		a->nid = xalloc(a->nr, sizeof(*a->nid));
+		a->a = xalloc(a->nr, sizeof(*a->a));
 		ok = read_list(t, l, a);
 	}
 	for (uint64_t i = 0; ok && i < a->nr; i++) {
-		ok = target_read(t, a->at[i], buf, value_of(l, N_sizeof_heap_arena));
-		a->base[i] = member(l, M_heap_arena_base, buf);
-		a->nid[i] = member(l, M_heap_arena_nid, buf);
+		struct arena *at = &a->a[i];
+
+		ok = target_read(t, at->at, buf, value_of(l, N_sizeof_heap_arena));
+		at->base = member(l, M_heap_arena_base, buf);
+		at->reserved = member(l, M_heap_arena_reserved, buf);
+		at->nid = member(l, M_heap_arena_nid, buf);
 	}
 	free(buf);
-	if (!ok)
+	if (ok)
+		qsort(a->a, a->nr, sizeof(*a->a), by_base);
+	else
 		arenas_free(a);
 	return ok;
 }
@@ -259,10 +264,10 @@ static void take_objects(struct scan *s, struct found *f, bool of_heap)
 static bool scan_begin(struct scan *s, uint64_t arena, bool first)
 {
 	const struct layout *l = s->h->l;
-	uint64_t base = s->h->arenas.base[arena], pages;
+	uint64_t base = s->h->arenas.a[arena].base, pages;
 	size_t stride = value_of(l, N_sizeof_page_entry);
 
-	if (!target_read(s->h->t, s->h->arenas.at[arena], s->arena,
+	if (!target_read(s->h->t, s->h->arenas.a[arena].at, s->arena,
 			 value_of(l, N_sizeof_heap_arena)))
 		return false;
 	pages = member(l, M_heap_arena_page, s->arena);

@@ -7,10 +7,15 @@
 
 #include "layout.h"
 
+struct arena {
+	uint64_t base;
+	uint64_t at;		/* address of its description */
+	uint64_t reserved;	/* bytes from base on */
+	uint64_t nid;
+};
+
 struct arenas {
-	uint64_t *base;		/* addresses, in order of creation */
-	uint32_t *nid;
-	uint64_t *at;		/* of their descriptions */
+	struct arena *a;	/* by address */
 	uint64_t nr;
 	uint64_t size;		/* bytes of address space of each */
 };
