@@ -1,0 +1,494 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# ha stat, walk, map, top, diff: heaps looked at from outside. A program whose
+# contents are known, in every way that the library gets into a program, running and
+# as a core file: the figures are those that it has of itself, to the byte, and the
+# walk finds each object that it keeps, once. Then everything that can be wrong with
+# what is looked at: one line on stderr, status 1, and never a crash.
+
+. "$(dirname "$0")/lib.sh"
+need cc python3
+
+ha=$HA_BUILD/ha
+unset HA_LIB
+
+# ---- a program whose heap is known ------------------------------------------
+
+src=$here/known.c
+flags="-O1 -fno-builtin -pthread -I $top/include"
+libs="-lnuma -lurcu-bp -pthread -ldl"
+
+# compile NAME FLAGS...
+compile()
+{
+	local name=$1
+
+	shift
+	# shellcheck disable=SC2086
+	cc $flags -o "$tmp/$name" "$src" "$@" >"$tmp/cc.log" 2>&1
+}
+
+# What the program reads, and which stays open for as long as this script is there.
+mkfifo "$tmp/input"
+exec 9<>"$tmp/input"
+pid=0
+
+# launch PROGRAM CONF [ARGUMENT...]: until it waits for its input
+launch()
+{
+	local program=$1 conf=$2
+
+	shift 2
+	rm -rf "$tmp/truth"
+	mkdir "$tmp/truth"
+	env HEAPARENA_CONF="background:off${conf:+,$conf}" \
+		"$program" "$tmp/truth" "$@" <"$tmp/input" 9>&- &
+	servers+=($!)
+	within 30 test -s "$tmp/truth/pid" || return
+	pid=$(cat "$tmp/truth/pid")
+	servers+=("$pid")
+}
+
+finish()
+{
+	kill -KILL "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+}
+
+# What stat says against what the program has written of itself: all figures.
+stat_agrees()
+{
+	"$ha" stat --json "$1" >"$tmp/stat.json" || return
+	python3 - "$tmp/stat.json" "$tmp/truth/stats" <<-'PY'
+	import json, sys
+	got, want = (json.load(open(f)) for f in sys.argv[1:])
+	bad = []
+	def compare(where, a, b):
+	    for k in b:
+	        # what the program cannot know; and classes that are empty by now
+	        if a.get(k) != b[k]:
+	            bad.append((where, k, a.get(k), b[k]))
+	compare("totals", got["totals"], want["totals"])
+	classes = {c["class"]: c for c in got["classes"]}
+	for c in want["classes"]:
+	    compare("class %d" % c["class"], classes.get(c["class"], {}), c)
+	for kind in "nodes", "caches", "heaps":
+	    if len(got[kind]) != len(want[kind]):
+	        bad.append((kind, len(got[kind]), len(want[kind])))
+	    for a, b in zip(got[kind], want[kind]):
+	        compare(kind, a, b)
+	for b in bad:
+	    print(*b)
+	sys.exit(bool(bad))
+	PY
+}
+
+# walk --json against ha_walk(): every class, every object and byte
+walk_agrees()
+{
+	"$ha" walk --json "$1" >"$tmp/walk.json" || return
+	python3 - "$tmp/walk.json" "$tmp/truth/walk" <<-'PY'
+	import json, sys
+	got = json.load(open(sys.argv[1]))
+	have = {c["class"]: (c["nr_live"], c["bytes"]) for c in got["classes"] if c["nr_live"]}
+	want = {}
+	for line in open(sys.argv[2]):
+	    n = list(map(int, line.split()))
+	    want[n[0]] = (n[1], n[2])
+	bad = [(c, have.get(c), want.get(c)) for c in have.keys() | want.keys()
+	       if have.get(c) != want.get(c)]
+	if got["nr_lost"] or not want or got["totals"]["nr_live"] != sum(v[0] for v in want.values()):
+	    bad.append(("totals", got["totals"], got["nr_lost"]))
+	print(*bad, sep="\n", end="")
+	sys.exit(bool(bad))
+	PY
+}
+
+# walk -v: each object that is kept, once, with its size; with "gone", no freed one
+objects_found()
+{
+	"$ha" walk -v "$1" >"$tmp/objects" || return
+	python3 - "$tmp/objects" "$tmp/truth" "${2-}" <<-'PY'
+	import collections, sys
+	seen = collections.Counter()
+	size = {}
+	for line in open(sys.argv[1]):
+	    w = line.split()
+	    seen[int(w[0], 16)] += 1
+	    size[int(w[0], 16)] = int(w[1])
+	bad = []
+	nr = 0
+	for line in open(sys.argv[2] + "/kept"):
+	    w = line.split()
+	    a = int(w[0], 16)
+	    nr += 1
+	    if seen[a] != 1 or size[a] != int(w[1]):
+	        bad.append((w, seen[a], size.get(a)))
+	if sys.argv[3] == "gone":
+	    for line in open(sys.argv[2] + "/freed"):
+	        if line.startswith("0x") and int(line, 16) in seen:
+	            bad.append(("freed", line.strip()))
+	if nr < 3000 - 100:
+	    bad.append(("kept", nr))
+	print(*bad[:10], sep="\n", end="")
+	sys.exit(bool(bad))
+	PY
+}
+
+# picture "what" TARGET: ha map makes SVG that parses, and renders where one can
+picture()
+{
+	check "$1: map" "$ha" map "$2" -o "$tmp/map.svg"
+	check "$1: map is XML with paths" python3 -c '
+import sys, xml.etree.ElementTree as E
+root = E.parse(sys.argv[1]).getroot()
+n = "{http://www.w3.org/2000/svg}"
+assert root.tag == n + "svg" and len(list(root.iter(n + "path"))) > 5
+assert any("arena at 0x" in (t.text or "") for t in root.iter(n + "title"))' "$tmp/map.svg"
+}
+
+looked_at()
+{
+	check "$1: stat has the program's own figures" stat_agrees "$2"
+	check "$1: walk has the program's own counts" walk_agrees "$2"
+	check "$1: walk -v has its objects, and none that is free" objects_found "$2" gone
+}
+
+same_layout=$HA_BUILD/libheaparena.so.1
+if ! compile known "$same_layout" -Wl,-rpath,"$HA_BUILD"; then
+	not_ok "the known program compiles"
+	comment "$tmp/cc.log"
+	done_testing
+fi
+
+for conf in "" rseq:off numa:fake=4 thp:always; do
+	check "${conf:-shared}: starts" launch "$tmp/known" "$conf"
+	looked_at "${conf:-shared}" "$pid"
+	[ -n "$conf" ] || picture shared "$pid"
+	finish
+done
+
+# Without states nobody can tell what is cached: what is kept must be there still.
+check "check:off: starts" launch "$tmp/known" check:off
+check "check:off: stat" stat_agrees "$pid"
+check "check:off: walk" objects_found "$pid"
+check "check:off: walk says so" grep -q 'check:off' <("$ha" walk "$pid")
+finish
+
+# Threads that change the heap all the while: nothing that is kept is missed.
+check "busy: starts" launch "$tmp/known" "" 2
+for i in 1 2 3 4 5; do
+	objects_found "$pid" >>"$tmp/busy.out" 2>&1 || echo "walk $i failed" >>"$tmp/busy.out"
+	"$ha" stat --json "$pid" >"$tmp/stat.json" || echo "stat $i failed" >>"$tmp/busy.out"
+	python3 -c '
+import json, sys
+t = json.load(open(sys.argv[1]))["totals"]
+assert t["mapped"] == t["in_use"] + t["free"] + t["returned"], t' "$tmp/stat.json" \
+		>>"$tmp/busy.out" 2>&1
+done
+check "busy: five walks find all objects, and pages add up" \
+	test ! -s "$tmp/busy.out"
+[ ! -s "$tmp/busy.out" ] || comment "$tmp/busy.out"
+picture busy "$pid"
+finish
+
+# ---- every way into a program -----------------------------------------------
+
+# linked "what" FLAGS...: the known program with the archive in it
+linked()
+{
+	local what=$1
+
+	shift
+	# shellcheck disable=SC2086
+	if ! compile linked "$@" "$HA_BUILD/libheaparena.a" $libs; then
+		skip "$what" "does not link here: $(grep -m1 -oE '[^:]*$' "$tmp/cc.log")"
+		return
+	fi
+	check "$what: starts" launch "$tmp/linked" ""
+	looked_at "$what" "$pid"
+	[ "$what" != static ] || cores "$what"
+	finish
+}
+
+# cores "what": the running known program as a core file
+cores()
+{
+	if ! command -v gcore >/dev/null; then
+		skip "$1: core" "no gcore here"
+	elif ! gcore -o "$tmp/core" "$pid" >"$tmp/gcore.log" 2>&1; then
+		skip "$1: core" "gcore: $(tail -n 1 "$tmp/gcore.log")"
+	else
+		core=$tmp/core.$pid
+		looked_at "$1, core" "$core"
+		picture "$1, core" "$core"
+		return
+	fi
+	false
+}
+
+linked "archive in a PIE"
+linked static -static
+linked "static, stripped" -static -s
+linked "static PIE" -static-pie
+linked "unused sections dropped" -Wl,--gc-sections
+
+# The library's file is gone, or in a place that only the process sees.
+cp "$same_layout" "$tmp/libheaparena.so.1"
+compile other "$same_layout" -Wl,-rpath,"$tmp"
+check "deleted library: starts" launch "$tmp/other" ""
+rm "$tmp/libheaparena.so.1" "$tmp/other"
+looked_at "deleted library" "$pid"
+finish
+if unshare -m true 2>/dev/null; then
+	cat >"$tmp/inside" <<-EOF2
+	#!/bin/sh
+	mount -t tmpfs none "$tmp/mnt" && cp "$same_layout" "$tmp/mnt/other.so" &&
+		LD_PRELOAD="$tmp/mnt/other.so" exec "$tmp/known" "\$@"
+	EOF2
+	chmod +x "$tmp/inside"
+	mkdir "$tmp/mnt"
+	cat >"$tmp/unshared" <<-EOF2
+	#!/bin/sh
+	exec unshare -m "$tmp/inside" "\$@"
+	EOF2
+	chmod +x "$tmp/unshared"
+	check "mount namespace: starts" launch "$tmp/unshared" ""
+	looked_at "mount namespace" "$pid"
+	finish
+else
+	skip "mount namespace" "may not make one"
+fi
+
+# ---- core files -------------------------------------------------------------
+
+check "for a core: starts" launch "$tmp/known" numa:fake=2
+core=
+cores shared
+finish
+
+# The kernel's own, where it writes them to the folder of the process.
+case $(cat /proc/sys/kernel/core_pattern) in
+core)
+	rm -rf "$tmp/truth" && mkdir "$tmp/truth"
+	{
+		(cd "$tmp" && ulimit -c unlimited && HEAPARENA_CONF=background:off \
+			exec "$tmp/known" "$tmp/truth" abort)
+	} >/dev/null 2>&1 </dev/null
+	own=$(ls "$tmp"/core "$tmp"/core.[0-9]* 2>/dev/null | grep -vFx "$core" | head -n 1)
+	if [ -s "${own:-/}" ]; then
+		looked_at "the kernel's core" "$own"
+		: "${core:=$own}"
+	else
+		skip "the kernel's core" "none was written"
+	fi ;;
+*)
+	skip "the kernel's core" "core files go to $(cat /proc/sys/kernel/core_pattern)" ;;
+esac
+
+# ---- what cannot be looked at -----------------------------------------------
+
+# refused STATUS PATTERN COMMAND...: one line on stderr, nothing on stdout
+refused()
+{
+	local want=$1 pattern=$2 got
+
+	shift 2
+	timeout 60 "$@" >"$tmp/out" 2>"$tmp/err"
+	got=$?
+	cat "$tmp/err"
+	[ "$got" -eq "$want" ] && [ "$(wc -l <"$tmp/err")" -eq 1 ] &&
+		grep -q -- "$pattern" "$tmp/err" && [ ! -s "$tmp/out" ]
+}
+
+sleep 0 &
+dead=$!
+wait $dead
+for verb in stat walk top "map -o $tmp/x.svg"; do
+	# shellcheck disable=SC2086
+	check "$verb: no such process" refused 1 "^ha: $dead: no such process" "$ha" $verb $dead
+	# shellcheck disable=SC2086
+	check "$verb: no heaparena in it" refused 1 "no heaparena in this process" "$ha" $verb $$
+done
+head -c 300000 /dev/urandom >"$tmp/noise"
+cp "$ha" "$tmp/program"
+: >"$tmp/empty"
+for file in noise program empty; do
+	check "$file: not a core file" refused 1 "not a core file" "$ha" stat "$tmp/$file"
+done
+check "no such file" refused 1 "No such file" "$ha" walk "$tmp/nowhere"
+check "a folder" refused 1 "not a core file" "$ha" stat "$tmp"
+check "top of a core file" refused 1 "does not change\|not a core" "$ha" top "${core:-$tmp/noise}"
+check "diff of no JSON" refused 1 "not a core file" "$ha" diff "$tmp/noise" "$tmp/noise"
+echo '{"some": "thing"}' >"$tmp/thing.json"
+check "diff of other JSON" refused 1 "not the output" "$ha" diff "$tmp/thing.json" "$tmp/thing.json"
+echo '{"heaparena": 1, ' >"$tmp/thing.json"
+check "diff of half a file" refused 1 "neither a core file nor JSON" \
+	"$ha" diff "$tmp/thing.json" "$tmp/thing.json"
+
+usage()
+{
+	"$@" >"$tmp/out" 2>"$tmp/err"
+	[ $? -eq 2 ] && grep -q ^usage "$tmp/err"
+}
+
+for line in stat "stat 1 2" "stat --jso=n 1" "walk" "walk -x 1" "top" "top -n x 1" "top -d 0 1" \
+	    "map 1" "map -o x" "diff 1" "diff 1 2 3"; do
+	# shellcheck disable=SC2086
+	check "usage: $line" usage "$ha" $line
+done
+
+check "starts" launch "$tmp/known" "" 1
+if [ "$(id -u)" -eq 0 ] && setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$ha"; then
+	check "another user's process" refused 1 "not allowed to read" \
+		setpriv --reuid=65534 --regid=65534 --clear-groups "$ha" stat "$pid"
+else
+	skip "another user's process" "no root to become another user here"
+fi
+check "cannot write the picture" refused 1 "No such file" "$ha" map "$pid" -o "$tmp/no/where.svg"
+"$ha" top -d 0.05 "$pid" >"$tmp/out" 2>"$tmp/err" &
+looker=$!
+sleep 0.5
+kill -KILL "$pid"
+wait $looker
+status=$?
+check "a process that ends meanwhile: status $status" test "$status" -eq 1
+check "and one line says so" grep -qx "ha: $pid: the process has ended" "$tmp/err"
+finish
+
+# ---- damage -----------------------------------------------------------------
+
+# Never a crash nor a hang, whatever is in a core file: status 0, or 1 and a line.
+survives()
+{
+	local verb status
+
+	for verb in stat walk "map -o $tmp/x.svg"; do
+		# shellcheck disable=SC2086
+		timeout 60 "$ha" $verb "$1" >/dev/null 2>"$tmp/err"
+		status=$?
+		if [ $status -gt 1 ] || { [ $status -eq 1 ] && [ "$(wc -l <"$tmp/err")" -ne 1 ]; }; then
+			echo "$verb: status $status"
+			cat "$tmp/err"
+			return 1
+		fi
+	done
+}
+
+if [ -n "$core" ]; then
+	python3 - "$core" "$tmp" <<-'PY'
+	import random, struct, sys
+	core = open(sys.argv[1], "rb").read()
+	at = core.find(b"heaparena:inspe\0")
+	assert at > 0 and at % 8 == 0
+	def save(name, data):
+	    open(sys.argv[2] + "/" + name, "wb").write(data)
+	save("format", core[:at + 24] + struct.pack("<I", 99) + core[at + 28:])
+	save("half", core[:len(core) // 2])
+	save("head", core[:5000])
+	# The description: any byte of it and its tables. What it leads to: words all over.
+	for seed in range(8):
+	    r = random.Random(seed)
+	    c = bytearray(core)
+	    if seed % 2:
+	        for i in range(6):
+	            c[at + r.randrange(28, 9000)] = r.randrange(256)
+	    else:
+	        for i in range(8000):
+	            p = r.randrange(0, len(c) - 8) & ~7
+	            c[p:p + 8] = struct.pack("<Q", r.choice((0, 1, 2**64 - 1, 2**63, r.getrandbits(64),
+	                struct.unpack_from("<Q", core, r.randrange(0, len(c) - 8) & ~7)[0])))
+	    save("damaged%d" % seed, c)
+	PY
+	check "another format" refused 1 "format 99, and this command reads 1" \
+		"$ha" stat "$tmp/format"
+	for file in half head damaged0 damaged1 damaged2 damaged3 damaged4 damaged5 damaged6 \
+		    damaged7; do
+		check "survives $file" survives "$tmp/$file"
+		rm -f "$tmp/$file"
+	done
+else
+	skip "damaged core files" "no core file could be made"
+fi
+
+# ---- top on a terminal ------------------------------------------------------
+
+check "starts" launch "$tmp/known" "" 1
+check "top: two pages of text" test \
+	"$("$ha" top -n 2 -d 0.1 "$pid" | grep -c 'fragmentation')" = 2
+python3 - "$ha" "$pid" >"$tmp/pty" 2>&1 <<'PY'
+import os, pty, select, sys, termios, time
+ha, pid = sys.argv[1:]
+master, slave = pty.openpty()
+before = termios.tcgetattr(slave)
+child = os.fork()
+if not child:
+    os.setsid()
+    for fd in 0, 1, 2:
+        os.dup2(slave, fd)
+    os.execv(ha, [ha, "top", "-d", "0.2", pid])
+seen = b""
+def read(seconds):
+    global seen
+    end = time.time() + seconds
+    while time.time() < end:
+        if select.select([master], [], [], 0.1)[0]:
+            seen += os.read(master, 65536)
+end = time.time() + 20
+while seen.count(b"fragmentation") < 2 and time.time() < end:
+    read(0.2)
+raw = termios.tcgetattr(slave)
+os.write(master, b"q")
+read(1)
+status = os.waitpid(child, 0)[1]
+assert seen.count(b"fragmentation") >= 2, seen
+assert not raw[3] & termios.ICANON, "keys are not read singly"
+assert status == 0, status
+assert termios.tcgetattr(slave) == before, "the terminal is not as it was"
+assert seen.rstrip().endswith(b"\x1b[?1049l"), seen[-50:]
+PY
+check "top: on a terminal, until q, which is as before then" test ! -s "$tmp/pty"
+comment "$tmp/pty"
+finish
+
+# ---- a server under load ----------------------------------------------------
+
+if command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null; then
+	sock=$tmp/redis.sock
+	HA_LIB=$same_layout
+	server with_lib redis-server --port 0 --unixsocket "$sock" --save "" --dir "$tmp"
+	check "redis: starts" within 20 redis-cli -s "$sock" ping
+	load()
+	{
+		redis-benchmark -s "$sock" -q -r 20000 -d "$1" -n 20000 -t set,lpush,hset >/dev/null
+	}
+	load 100
+	check "redis: stat --json" "$ha" stat --json "$server"
+	"$ha" stat --json "$server" >"$tmp/before.json"
+	load 700 &
+	traffic=$!
+	for i in 1 2 3; do
+		check "redis: stat under load, $i" grep -q 'redis-server' <("$ha" stat "$server")
+		check "redis: walk under load, $i" "$ha" walk "$server"
+		check "redis: map under load, $i" "$ha" map "$server" -o "$tmp/redis.svg"
+	done
+	check "redis: top under load" "$ha" top -n 3 -d 0.1 "$server"
+	wait $traffic
+	"$ha" diff "$tmp/before.json" "$server" >"$tmp/diff"
+	# values of 700 bytes are what has come
+	check "redis: diff names the class that grew most" \
+		awk '$1 == "size" { getline; exit !($1 == 768 && $4 > 5000) }' "$tmp/diff"
+	picture redis "$server"
+	if command -v rsvg-convert >/dev/null; then
+		check "redis: the picture renders" rsvg-convert "$tmp/map.svg" -o "$tmp/map.png"
+		check "redis: and is one" test "$(wc -c <"$tmp/map.png")" -gt 10000
+	else
+		skip "redis: the picture renders" "no rsvg-convert here"
+	fi
+	redis-cli -s "$sock" shutdown nosave >/dev/null
+	ended "redis: ends"
+else
+	skip redis "no redis-server here"
+fi
+done_testing
