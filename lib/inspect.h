@@ -49,6 +49,4 @@ extern const struct ha_inspect_entry inspect_heap_arena[], inspect_page_alloc[],
 
 #pragma GCC visibility pop
 
-extern const struct ha_inspect heaparena_inspect;
-
 #endif /* _LIB_INSPECT_H */

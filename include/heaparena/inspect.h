@@ -88,6 +88,17 @@ struct ha_inspect {
 	uint64_t tables[HA_INSPECT_TABLES];
 };
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library's own, for who is in the same process. */
+extern const struct ha_inspect heaparena_inspect;
+
+#ifdef __cplusplus
+}
+#endif
+
 /*
  * The names of this format: N(number), O(object), M(structure, member). What they
  * are is told where the library defines them, by the same words.

@@ -351,6 +351,7 @@ check "cannot write the picture" refused 1 "No such file" "$ha" map "$pid" -o "$
 looker=$!
 sleep 0.5
 kill -KILL "$pid"
+{ wait "$pid"; } 2>/dev/null
 wait $looker
 status=$?
 check "a process that ends meanwhile: status $status" test "$status" -eq 1
@@ -385,6 +386,15 @@ if [ -n "$core" ]; then
 	def save(name, data):
 	    open(sys.argv[2] + "/" + name, "wb").write(data)
 	save("format", core[:at + 24] + struct.pack("<I", 99) + core[at + 28:])
+	# no arena yet: the word that arenas_nr is at
+	nr = core.find(b"arenas_nr\0", at - 65536)
+	addr = struct.unpack_from("<Q", core, nr + 56)[0]
+	off, n, = struct.unpack_from("<Q", core, 32)[0], struct.unpack_from("<H", core, 56)[0]
+	for i in range(n):
+	    kind, _, o, v, _, size = struct.unpack_from("<IIQQQQ", core, off + 56 * i)
+	    if kind == 1 and v <= addr < v + size:
+	        o += addr - v
+	        save("unused", core[:o] + bytes(8) + core[o + 8:])
 	save("half", core[:len(core) // 2])
 	save("head", core[:5000])
 	# The description: any byte of it and its tables. What it leads to: words all over.
@@ -403,6 +413,10 @@ if [ -n "$core" ]; then
 	PY
 	check "another format" refused 1 "format 99, and this command reads 1" \
 		"$ha" stat "$tmp/format"
+	check "a heap that is not used yet" refused 1 "has not been used yet" \
+		"$ha" stat "$tmp/unused"
+	check "and its walk" refused 1 "has not been used yet" "$ha" walk "$tmp/unused"
+	rm -f "$tmp/format" "$tmp/unused"
 	for file in half head damaged0 damaged1 damaged2 damaged3 damaged4 damaged5 damaged6 \
 		    damaged7; do
 		check "survives $file" survives "$tmp/$file"
