@@ -208,7 +208,7 @@ linked()
 	fi
 	check "$what: starts" launch "$tmp/linked" ""
 	looked_at "$what" "$pid"
-	[ "$what" != static ] || cores "$what"
+	[ "$what" != static ] || { cores "$what" && rm -f "$core"; }
 	finish
 }
 
@@ -271,17 +271,17 @@ finish
 # The kernel's own, where it writes them to the folder of the process.
 case $(cat /proc/sys/kernel/core_pattern) in
 core)
-	rm -rf "$tmp/truth" && mkdir "$tmp/truth"
+	rm -rf "$tmp/truth" && mkdir "$tmp/truth" "$tmp/own"
 	{
-		(cd "$tmp" && ulimit -c unlimited && HEAPARENA_CONF=background:off \
+		(cd "$tmp/own" && ulimit -c unlimited && HEAPARENA_CONF=background:off \
 			exec "$tmp/known" "$tmp/truth" abort)
 	} >/dev/null 2>&1 </dev/null
-	own=$(ls "$tmp"/core "$tmp"/core.[0-9]* 2>/dev/null | grep -vFx "$core" | head -n 1)
-	if [ -s "${own:-/}" ]; then
+	own=$(echo "$tmp"/own/*)
+	if [ -s "$own" ]; then
 		looked_at "the kernel's core" "$own"
 		: "${core:=$own}"
 	else
-		skip "the kernel's core" "none was written"
+		skip "the kernel's core" "none was written (limit: $(ulimit -Hc))"
 	fi ;;
 *)
 	skip "the kernel's core" "core files go to $(cat /proc/sys/kernel/core_pattern)" ;;
