@@ -261,6 +261,30 @@ else
 	skip "mount namespace" "may not make one"
 fi
 
+# Another architecture's build has other sizes and places for everything: the
+# emulator's process holds its heap, and one ha reads both.
+foreign=$HA_BUILD/arm64/libheaparena.so.1
+cross=/usr/aarch64-linux-gnu
+cat >"$tmp/emulated" <<EOF2
+#!/bin/sh
+exec qemu-aarch64-static -L $cross -E LD_LIBRARY_PATH=$cross/lib:/usr/lib/aarch64-linux-gnu \\
+	"$tmp/known64" "\$@"
+EOF2
+chmod +x "$tmp/emulated"
+# shellcheck disable=SC2086
+if [ ! -r "$foreign" ]; then
+	skip "arm64, emulated" "$HA_BUILD/arm64 is not built yet"
+elif ! command -v qemu-aarch64-static >/dev/null ||
+     ! aarch64-linux-gnu-gcc $flags -o "$tmp/known64" "$src" "$foreign" \
+		-Wl,-rpath,"$HA_BUILD/arm64" 2>"$tmp/cc.log"; then
+	skip "arm64, emulated" "no emulator and cross compiler here"
+else
+	check "arm64, emulated: starts" launch "$tmp/emulated" ""
+	looked_at "arm64, emulated" "$pid"
+	picture "arm64, emulated" "$pid"
+	finish
+fi
+
 # ---- core files -------------------------------------------------------------
 
 check "for a core: starts" launch "$tmp/known" numa:fake=2
