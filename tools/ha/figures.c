@@ -508,7 +508,8 @@ int figures_read(struct target *t, const struct layout *l, struct figures *f)
 		return target_failed(t, "the heap");
 	if (!nr_arenas)
 		return fail("%s: its heap has not been used yet", t->name);
-	if (!r.nr_nodes || r.nr_nodes > value_of(l, N_max_nodes) || r.nr_nodes > count_of(l, O_mheaps))
+	if (!r.nr_nodes || r.nr_nodes > value_of(l, N_max_nodes) ||
+	    r.nr_nodes > count_of(l, O_mheaps))
 		return fail("%s: the heap is damaged: %lu nodes", t->name,
 			    (unsigned long)r.nr_nodes);
 	ok = read_all(t, l, &r, f);

@@ -53,4 +53,17 @@ bool target_gone(const struct target *t);
 /* Says why the memory of @t could not be read; the exit status. */
 int target_failed(const struct target *t, const char *what);
 
+/*
+ * Between target.c and core.c.
+ */
+#define TARGET_MAX_RANGES	(1UL << 22)
+
+/* A new one at the end of t->ranges, zeroed. */
+struct range *target_range_add(struct target *t);
+/* Searches the ranges for the description; false when there is none. */
+bool target_find_inspect(struct target *t);
+int core_open(struct target *t, const char *path);
+void core_close(struct target *t);
+bool core_read(const struct target *t, uint64_t addr, char *buf, size_t size);
+
 #endif /* HA_TARGET_H */
