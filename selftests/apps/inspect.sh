@@ -373,7 +373,7 @@ fi
 check "cannot write the picture" refused 1 "No such file" "$ha" map "$pid" -o "$tmp/no/where.svg"
 "$ha" top -d 0.05 "$pid" >"$tmp/out" 2>"$tmp/err" &
 looker=$!
-sleep 0.5
+within 20 test -s "$tmp/out"
 kill -KILL "$pid"
 { wait "$pid"; } 2>/dev/null
 wait $looker
