@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <heaparena/inspect.h>
@@ -77,11 +78,17 @@ bool target_gone(const struct target *t)
 
 int target_failed(const struct target *t, const char *what)
 {
-	if (target_gone(t))
-		return fail("%s: the process has ended", t->name);
+	int err = errno;
+
 	if (!t->live)
 		return fail("%s: %s is not in the core file", t->name, what);
-	return fail("%s: cannot read %s: %s", t->name, what, strerror(errno));
+	/* the memory of one that is being killed goes before its state says so */
+	for (int i = 0; i < 20; i++) {
+		if (err == ESRCH || target_gone(t))
+			return fail("%s: the process has ended", t->name);
+		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
+	return fail("%s: cannot read %s: %s", t->name, what, strerror(err));
 }
 
 /*
