@@ -293,6 +293,9 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 
 		if (!new)
 			break;
+		/* written when it is taken, one after the other otherwise */
+		prefetch_write(new->object_state);
+		prefetch_write(new->bits);
 		*(struct mspan **)new = *stash;
 		*stash = new;
 	}
