@@ -42,7 +42,7 @@
  * batch goes to the depot, as any.  Outgoing magazines have the rows behind those of
  * the nodes, and are for objects of less than FOREIGN_SIZE.
  *
- * Bounds: of each class 2 batches, of those above 256 KiB one object: under 4 MiB a
+ * Bounds: of each class 2 batches, of those above 256 KiB one object: under 5 MiB a
  * slot and node for the small classes together, under 9 MiB for the medium ones, in
  * a program that uses them all; and as many slots as threads have run at once.
  */
