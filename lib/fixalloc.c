@@ -160,6 +160,8 @@ void *fixalloc_alloc(struct fixalloc *f)
 
 	if (obj) {
 		f->list = *(void **)obj;
+		/* the next caller's wait begins now */
+		prefetch(f->list);
 		*(void **)obj = NULL;
 		f->nr_inuse++;
 		return obj;

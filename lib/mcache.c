@@ -42,7 +42,7 @@
  * batch goes to the depot, as any.  Outgoing magazines have the rows behind those of
  * the nodes, and are for objects of less than FOREIGN_SIZE.
  *
- * Bounds: of each class 2 batches, of those above 256 KiB one object: under 4 MiB a
+ * Bounds: of each class 2 batches, of those above 256 KiB one object: under 5 MiB a
  * slot and node for the small classes together, under 9 MiB for the medium ones, in
  * a program that uses them all; and as many slots as threads have run at once.
  */
@@ -62,9 +62,11 @@
 #include "mcache.h"
 #include "mcentral.h"
 #include "numa.h"
+#include "rest.h"
 
 #define NR_LOCKED		16
 #define FOREIGN_SIZE		1024
+#define SHED_BATCHES		8	/* that a slow path takes home for others */
 #define MAG_BATCHES		2	/* of its class a magazine can hold */
 #define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
 /* Without it the tops of all classes fall into the same few sets of the L1 cache. */
@@ -313,13 +315,21 @@ static unsigned int mag_room(unsigned int row, unsigned int sc)
 	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
 }
 
+/* What the slot remembers of them lies behind the headers. */
+static struct rest *slot_rest(struct mag_hdr *hdrs)
+{
+	return (struct rest *)(hdrs + nr_rows() * ROUTE_CLASSES);
+}
+
 static struct mag_hdr *mcache_new(unsigned int slot)
 {
 	unsigned int nr_hdrs = nr_rows() * ROUTE_CLASSES;
 	size_t bytes = nr_hdrs * sizeof(struct mag_hdr);
 	struct mag_hdr *hdrs;
-	size_t slots = bytes;
+	size_t slots;
 
+	bytes += align_up(rest_bytes(nr_hdrs / 2, nr_hdrs), MAG_SLOT_SIZE);
+	slots = bytes;
 	for (unsigned int row = 0; row < nr_rows(); row++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
 			bytes += mag_room(row, sc) * MAG_SLOT_SIZE + MAG_GAP;
@@ -649,6 +659,51 @@ static unsigned int colour(unsigned int sc, unsigned int n)
 	return sc * COLOUR_STEP % (L1_SETS * L1_CACHE_BYTES) / size % n;
 }
 
+/* One batch of what has rested on this slot, or in a depot, goes home. */
+static bool shed_rested(unsigned int slot) __noinline;
+static bool shed_rested(unsigned int slot)
+{
+	unsigned int nr_mags = nr_rows() * ROUTE_CLASSES, nr_depots = nr_mags / 2;
+	struct locked_slot *ls = mcache_area() ? NULL : locked_get();
+	struct mag_hdr *hdrs = ls ? ls->hdrs : slot_hdrs[slot];
+	struct rest *r = slot_rest(hdrs);
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int route;
+	size_t n;
+	int i;
+
+	i = rest_next(r, hdrs, nr_depots, nr_mags);
+	if (ls)
+		lock_release(&ls->lock);
+	if (i < 0)
+		return false;
+	if (i < (int)nr_depots) {
+		mcentral_drain_one(route_nid(i), route_class(i));
+	} else {
+		route = i - nr_depots;
+		n = any_pop_n(route, slots, MAX_BATCH);
+		if (n)
+			mcentral_free(row_nid(route_nid(route)), route_class(route),
+				      slots, n);
+	}
+	if (ls)
+		lock_acquire(&ls->lock);
+	rest_mark(r, i, hdrs, nr_depots);
+	if (ls)
+		lock_release(&ls->lock);
+	return true;
+}
+
+static void look_for_rested(unsigned int slot)
+{
+	struct mag_hdr *hdrs = slot_is_locked(slot) ? locked_slots[slot - MAX_CIDS].hdrs :
+			       READ_ONCE(slot_hdrs[slot]);
+
+	for (int i = 0; i < SHED_BATCHES; i++)
+		if (!hdrs || likely(!rest_due(slot_rest(hdrs))) || !shed_rested(slot))
+			break;
+}
+
 bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 {
 	struct mag_slot stack[MAX_BATCH], *slots = stack;
@@ -680,6 +735,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	keep(nid, sc, slots, n);
 	if (b)
 		batch_put(slot, b);
+	look_for_rested(slot);
 	return true;
 }
 
@@ -691,19 +747,18 @@ static void flush_batch(size_t route)
 	struct mag_batch *b = batch_get(slot);
 	struct mag_slot *slots = b ? b->slots : stack;
 	unsigned int n = any_pop_n(route, slots, size_classes[sc].batch);
+	bool pushed = false;
 
 	if (b) {
 		b->n = n;
-		if (n && depot_push(&mcentrals[nid][sc].depot, b)) {
-			PROBE(flush, nid, size_classes[sc].size, n, true);
-			return;
-		}
+		pushed = n && depot_push(&mcentrals[nid][sc].depot, b);
 	}
-	PROBE(flush, nid, size_classes[sc].size, n, false);
-	if (n)
+	PROBE(flush, nid, size_classes[sc].size, n, pushed);
+	if (n && !pushed)
 		mcentral_free(nid, sc, slots, n);
-	if (b)
+	if (b && !pushed)
 		batch_put(slot, b);
+	look_for_rested(slot);
 }
 
 void mcache_free_slow(size_t route, struct mag_slot slot)

@@ -442,6 +442,12 @@ void mcentral_drain(unsigned int nid, unsigned int sc)
 	narrow_depot(&mcentrals[nid][sc], sc, UINT32_MAX);
 }
 
+void mcentral_drain_one(unsigned int nid, unsigned int sc)
+{
+	drain_batches(nid, sc, 1);
+	narrow_depot(&mcentrals[nid][sc], sc, 1);
+}
+
 void mcentral_trim(unsigned int nid, unsigned int sc)
 {
 	uint32_t low = depot_take_low(&mcentrals[nid][sc].depot);

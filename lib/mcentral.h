@@ -73,6 +73,8 @@ bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 		       unsigned int nr_spans, size_t *bytes);
 /* Empty the depot of one class into its spans; it is as wide as at first again. */
 void mcentral_drain(unsigned int nid, unsigned int sc);
+/* The same with one batch of it. */
+void mcentral_drain_one(unsigned int nid, unsigned int sc);
 /* The same with what nobody needed of it since the last call. */
 void mcentral_trim(unsigned int nid, unsigned int sc);
 

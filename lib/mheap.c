@@ -55,6 +55,7 @@ static_assert(MAX_SPAN_PAGES <= PLACE_SPAN_PAGES,
 
 struct mheap mheaps[MAX_NODES];
 void (*mheap_notify)(bool now);
+uint32_t mheap_epoch;
 
 static void *mheap_meta(void *arg, size_t size)
 {
@@ -158,6 +159,8 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 	}
 	if (h->grow_end - h->grow_base < need)
 		return -ENOMEM;
+	/* before more is touched, let go of what nobody uses */
+	atomic_add_relaxed(&mheap_epoch, 1);
 	return mheap_take(h, need);
 }
 
@@ -290,6 +293,9 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 
 		if (!new)
 			break;
+		/* written when it is taken, one after the other otherwise */
+		prefetch_write(new->object_state);
+		prefetch_write(new->bits);
 		*(struct mspan **)new = *stash;
 		*stash = new;
 	}

@@ -49,6 +49,9 @@ struct mheap {
 
 extern struct mheap mheaps[MAX_NODES];
 
+/* (a) Another when a heap has grown, and when the background thread says so. */
+extern uint32_t mheap_epoch __hidden;
+
 /*
  * Called without a lock when there is enough free memory in the heap that giving
  * some back is worth a thread; @now: more than mheap_set_notice() said.  Set once,

@@ -296,8 +296,10 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 	unsigned int ticks = min_size((now_ms - sc.tick_at) / TICK_MS, TICKS_MAX);
 	bool done;
 
-	if (ticks)
+	if (ticks) {
 		sc.tick_at = now_ms;
+		atomic_add_relaxed(&mheap_epoch, 1);
+	}
 	if (now_ms - sc.rest_at >= REST_MS) {
 		sc.rest_at = now_ms;
 		sc.slots_done = mcache_drain_idle();

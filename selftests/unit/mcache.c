@@ -473,6 +473,36 @@ START_TEST(fork_locks)
 }
 END_TEST
 
+/* What nobody has used for two epochs goes home, whoever is busy with another class. */
+START_TEST(rested)
+{
+	static struct mag_slot s[3000];
+	const unsigned int sc = small_class(64), other = small_class(256);
+	struct mcentral *mc = &mcentrals[0][sc];
+	cpu_set_t here;
+
+	heap_layers_init(&heap_modes[_i]);
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	check(!sched_setaffinity(0, sizeof(here), &here));
+	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+		check(get(sc, &s[i]));
+	for (unsigned int i = ARRAY_SIZE(s); i-- > 0;)
+		put(s[i]);
+	check(mcache_nr_cached(sc) > 1000 && depot_count(&mc->depot));
+	for (unsigned int epoch = 0; epoch < 3; epoch++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+			check(get(other, &s[i]));
+		for (unsigned int i = ARRAY_SIZE(s); i-- > 0;)
+			put(s[i]);
+		atomic_add_relaxed(&mheap_epoch, 1);
+	}
+	check(!mcache_nr_cached(sc) && mc->nr_out == 0 && mc->nr_spans == 0);
+	check(mcache_nr_cached(other));
+	check_goes_home();
+}
+END_TEST
+
 /* Much is freed and as much allocated again: the spans are left out of it. */
 START_TEST(swing)
 {
@@ -555,6 +585,7 @@ int main(void)
 	tcase_add_loop_test(tc, no_memory, 0, modes);
 	tcase_add_test(tc, part_batches);
 	tcase_add_test(tc, swing);
+	tcase_add_loop_test(tc, rested, 0, 2);
 	tcase_add_loop_test(tc, fork_locks, 0, modes);
 	if (heap_has_rseq()) {
 		tcase_add_loop_test(tc, threads_mixed, 0, modes);

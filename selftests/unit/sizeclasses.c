@@ -85,9 +85,9 @@ START_TEST(test_class)
 	ck_assert_uint_le(span % c->size, span / 8);
 	ck_assert_uint_ge(c->batch, 1);
 	ck_assert_uint_le(c->batch, 64);
-	ck_assert(c->batch <= 32 || c->batch * c->size <= 8192);
+	ck_assert(c->batch <= 32 || c->batch * c->size <= 16384);
 	ck_assert(c->batch == 1 ||
-		  c->batch * c->size <= (c->size < PAGE_BYTES ? 16384 : 65536));
+		  c->batch * c->size <= (c->size < PAGE_BYTES ? 32768 : 65536));
 	for (off = 0; off < span; off++) {
 		uint64_t product = (uint64_t)off * c->magic;
 

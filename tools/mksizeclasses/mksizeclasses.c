@@ -36,7 +36,7 @@
  * costly to come by, whose misses take a page heap's lock. Of small ones up to 64,
  * whose states are a cache line, as long as they are half of it.
  */
-#define BATCH_BYTES 16384
+#define BATCH_BYTES 32768
 #define BATCH_BYTES_PAGES 65536
 #define BATCH_SOME 32
 #define BATCH_MAX 64

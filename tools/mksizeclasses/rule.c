@@ -20,6 +20,9 @@
  *     larger: the tail is given to the objects. 128 keeps strides a multiple
  *     of two cache lines.
  *
+ * A span of few objects is multiplied (span_objects, span_pages): what a span costs,
+ * from the page heap and back, is shared by what it holds.
+ *
  * Medium classes follow, whole pages with a span each: four from one power of two
  * to the next, so that a shift finds the class. What an object does not use of its
  * pages is never touched, so that no rule bounds it.
@@ -44,6 +47,8 @@ const struct rule_params rule_project = {
 	.step_pow2	= 128,
 	.step_coarse	= 2048,
 	.waste_div	= 8,
+	.span_objects	= 32,
+	.span_pages	= 2,
 	.max_medium	= 1 << 20,
 };
 
@@ -97,6 +102,17 @@ static unsigned int add_medium(const struct rule_params *p, struct rule_class *t
 	return nr;
 }
 
+/* How many times its pages a span should have. */
+static unsigned int multiple_for(const struct rule_params *p, const struct rule_class *c)
+{
+	unsigned int span = c->nr_pages * p->page_size, n = 1;
+
+	while (n * span / c->size < p->span_objects &&
+	       (n + 1) * c->nr_pages <= p->span_pages)
+		n++;
+	return n;
+}
+
 unsigned int rule_make_table(const struct rule_params *p,
 			     struct rule_class *tab)
 {
@@ -120,5 +136,7 @@ unsigned int rule_make_table(const struct rule_params *p,
 		if (grown > tab[i].size)
 			tab[i].size = grown;
 	}
+	for (i = 1; i < nr; i++)
+		tab[i].nr_pages *= multiple_for(p, &tab[i]);
 	return add_medium(p, tab, nr);
 }

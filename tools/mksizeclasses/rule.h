@@ -20,6 +20,8 @@ struct rule_params {
 	unsigned int step_pow2;		/* from this size on, step by size / 8 ... */
 	unsigned int step_coarse;	/* ... and from this size on by 256 */
 	unsigned int waste_div;		/* tail waste <= span / waste_div */
+	unsigned int span_objects;	/* small spans are multiplied up to so many, */
+	unsigned int span_pages;	/* to no more than these pages; 0: are not */
 	unsigned int max_medium;	/* the largest of one object a span; 0: none */
 };
 
