@@ -149,7 +149,7 @@ $(eval $(call compile,h,c,HOSTCC,$(HOSTCC) $$(call cflags,$$(hostflags))))
 $(O)/libheaparena.so.1: $(core) $(shareds) lib/heaparena.map $(kbuilds)
 	$(call say,LD)
 	$(Q)$(CC) -shared -o $@ $(core) $(shareds) -Wl,-soname,$(@F) -Wl,--version-script=lib/heaparena.map \
-		-Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,--as-needed $(LIBS)
+		-static-libgcc -Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,--as-needed $(LIBS)
 $(O)/libheaparena.so: $(O)/libheaparena.so.1
 	$(call say,LN)
 	$(Q)ln -sf $(<F) $@

@@ -15,16 +15,21 @@
 #include "malloc.h"
 #include "mcache.h"
 #include "mcentral.h"
+#include "profile.h"
 
 /* Past the caches: where a moved object has to go for its old span to empty. */
 static void *alloc_dense(size_t sc)
 {
+	size_t size = size_classes[sc].size;
+	uint8_t state = OBJECT_LIVE;
 	struct mag_slot slot;
 
 	if (!heap_ready() || !mcentral_alloc_dense(mcache_nid(), sc, &slot))
 		return NULL;
+	if (profile_on() && profile_count(size) && profile_take(slot.obj, size))
+		state = OBJECT_SAMPLED;
 	if (conf.check)
-		*slot.state = OBJECT_LIVE;
+		*slot.state = state;
 	return slot.obj;
 }
 

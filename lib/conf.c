@@ -24,6 +24,7 @@
  * program anyway.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -34,8 +35,11 @@
 #include <util/line.h>
 #include "conf.h"
 #include "limit.h"
+#include "poisson.h"
+#include "profile_session.h"
 
 #define MAX_FAKE_NODES	16
+#define SIGNAL_MAX	64
 /* Longer files are cut. */
 #define FILE_MAX	4096
 
@@ -156,16 +160,30 @@ static bool set_thp(struct heap_conf *c, struct word v)
 	return true;
 }
 
-/*
- * A number of bytes with a unit of K, M, G or T, at least LIMIT_MIN; 1% to 100%; or
- * none, which undoes what came before.
- */
-static bool word_size(struct word w, struct conf_size *out)
+/* A number of bytes with a unit of K, M, G or T. */
+static bool word_bytes(struct word w, uint64_t max, uint64_t *out)
 {
 	static const char units[] = "KMGT";
-	unsigned long v, max = SIZE_MAX >> 1;
 	unsigned int shift = 0;
 	const char *unit;
+
+	if (!w.len)
+		return false;
+	unit = strchr(units, w.s[w.len - 1] & ~0x20);
+	if (unit && *unit) {
+		shift = 10 * (unit - units + 1);
+		w.len--;
+	}
+	if (!word_number(w, max >> shift, out))
+		return false;
+	*out <<= shift;
+	return true;
+}
+
+/* The same, at least LIMIT_MIN; 1% to 100%; or none, which undoes what came before. */
+static bool word_size(struct word w, struct conf_size *out)
+{
+	uint64_t v;
 
 	if (!w.len)
 		return false;
@@ -180,14 +198,9 @@ static bool word_size(struct word w, struct conf_size *out)
 		*out = (struct conf_size){ .percent = v };
 		return true;
 	}
-	unit = strchr(units, w.s[w.len - 1] & ~0x20);
-	if (unit && *unit) {
-		shift = 10 * (unit - units + 1);
-		w.len--;
-	}
-	if (!word_number(w, max >> shift, &v) || v << shift < LIMIT_MIN)
+	if (!word_bytes(w, SIZE_MAX >> 1, &v) || v < LIMIT_MIN)
 		return false;
-	*out = (struct conf_size){ .bytes = v << shift };
+	*out = (struct conf_size){ .bytes = v };
 	return true;
 }
 
@@ -216,13 +229,47 @@ static bool set_headroom(struct heap_conf *c, struct word v)
 	return true;
 }
 
+static bool word_path(struct word v, char *to, size_t size)
+{
+	if (!v.len || v.len >= size)
+		return false;
+	memcpy(to, v.s, v.len);
+	to[v.len] = '\0';
+	return true;
+}
+
 static bool set_report(struct heap_conf *c, struct word v)
 {
-	if (!v.len || v.len >= sizeof(c->report))
+	return word_path(v, c->report, sizeof(c->report));
+}
+
+/* on, off, or bytes with a unit. */
+static bool set_prof(struct heap_conf *c, struct word v)
+{
+	bool on;
+
+	if (word_bool(v, &on)) {
+		c->prof_mean = on ? PROFILE_MEAN : 0;
+		return true;
+	}
+	return word_bytes(v, POISSON_MEAN_MAX, &c->prof_mean) && c->prof_mean;
+}
+
+/* Not those that libc keeps for itself, nor those that cannot be caught. */
+static bool set_prof_signal(struct heap_conf *c, struct word v)
+{
+	unsigned long nr;
+
+	if (!word_number(v, SIGNAL_MAX, &nr) || nr == SIGKILL || nr == SIGSTOP ||
+	    (nr >= 32 && (int)nr < SIGRTMIN))
 		return false;
-	memcpy(c->report, v.s, v.len);
-	c->report[v.len] = '\0';
+	c->prof_signal = nr;
 	return true;
+}
+
+static bool set_prof_file(struct heap_conf *c, struct word v)
+{
+	return word_path(v, c->prof_file, sizeof(c->prof_file));
 }
 
 static const struct {
@@ -239,6 +286,9 @@ static const struct {
 	{ "cgroup", set_cgroup },
 	{ "headroom", set_headroom },
 	{ "report", set_report },
+	{ "prof", set_prof },
+	{ "prof_signal", set_prof_signal },
+	{ "prof_file", set_prof_file },
 };
 
 static void warn_start(struct line *l, const struct conf_source *from)
@@ -382,6 +432,18 @@ static void conf_read_file(struct heap_conf *c)
 	conf_parse_file(c, text, len, CONF_FILE);
 }
 
+/* A profile needs the states that check:off leaves out. */
+static void conf_agree(struct heap_conf *c)
+{
+	static const struct conf_source from = { .name = "options" };
+	static const struct word off = { "check:off", 9 };
+
+	if (c->check || !(c->prof_mean || c->prof_signal))
+		return;
+	c->check = true;
+	conf_warn(&from, "under a profile", off);
+}
+
 /* The loader's view of the initial stack: argc, argv, NULL, envp. */
 extern void *__libc_stack_end __weak;
 
@@ -397,7 +459,7 @@ static char **conf_environ(void)
 	return (char **)(stack + 1 + stack[0] + 1);
 }
 
-void conf_init(void)
+static void conf_sources(void)
 {
 	static const char name[] = "HEAPARENA_CONF=";
 	char **env;
@@ -414,4 +476,10 @@ void conf_init(void)
 			return;
 		}
 	}
+}
+
+void conf_init(void)
+{
+	conf_sources();
+	conf_agree(&conf);
 }

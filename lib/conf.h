@@ -34,6 +34,9 @@ struct heap_conf {
 	bool cgroup;			/* heed the limits of the control group */
 	unsigned int headroom;		/* percent of a group's limit left to others */
 	char report[256];		/* file for the report at exit, or "" */
+	uint64_t prof_mean;		/* bytes between samples of the profile, 0: off */
+	unsigned int prof_signal;	/* that controls it, 0: none */
+	char prof_file[256];		/* where profiles go, or "" */
 };
 
 extern struct heap_conf conf;

@@ -30,8 +30,10 @@
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
-#include "objcache.h"
 #include "numa.h"
+#include "objcache.h"
+#include "pprof.h"
+#include "profile.h"
 #include "sysmon.h"
 #include "uheap.h"
 
@@ -44,7 +46,7 @@ static bool fork_held(void)
 	       mcache_fork_held() ||
 	       mcentral_fork_held(topo.nr_nodes) ||
 	       mheap_fork_held(topo.nr_nodes) || heap_arena_fork_held() ||
-	       meta_fork_held();
+	       profile_fork_held() || meta_fork_held();
 }
 
 static void fork_prepare(void)
@@ -53,27 +55,33 @@ static void fork_prepare(void)
 
 	lock_fork_prepare(&fork_lock, nested);
 	assist_fork_prepare(nested);
+	profile_fork_prepare_session(nested);
 	objcache_fork_prepare(nested);
 	uheap_fork_prepare(nested);
 	mcache_fork_prepare(nested);
 	mcentral_fork_prepare(topo.nr_nodes, nested);
 	mheap_fork_prepare(topo.nr_nodes, nested);
 	heap_arena_fork_prepare(nested);
+	profile_fork_prepare(nested);
 	meta_fork_prepare(nested);
 }
 
 static void fork_done(bool child)
 {
 	meta_fork_done();
+	profile_fork_done(child);
 	heap_arena_fork_done();
 	mheap_fork_done(topo.nr_nodes, child);
 	mcentral_fork_done(topo.nr_nodes, child);
 	mcache_fork_done(child);
 	uheap_fork_done();
 	objcache_fork_done();
+	profile_fork_done_session();
 	assist_fork_done();
-	if (child)
+	if (child) {
+		pprof_fork_child();
 		sysmon_fork_child();
+	}
 	lock_fork_done(&fork_lock);
 }
 

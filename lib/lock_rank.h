@@ -6,6 +6,8 @@
  *   RANK_INIT       once, around initialisation; nothing else is held
  *   RANK_FORK       serialises forks against each other
  *   RANK_LIMIT      making room under the hard limit, one thread at a time
+ *   RANK_PROFILE_SESSION
+ *                   starting and stopping a heap profile
  *   RANK_CACHES     the list of object caches
  *   RANK_STRIPE     what one object cache keeps near one CPU
  *   RANK_HEAPS      the list of heaps of the user's
@@ -17,6 +19,7 @@
  *                   fork, flush and statistics wait
  *   RANK_MHEAP      one node's pages, span descriptors and statistics
  *   RANK_ARENA      the arena index and address space reservations
+ *   RANK_PROFILE    stacks, or some of the sampled objects, of the heap profile
  *   RANK_META       metadata pages (fixalloc's source)
  *
  * Of one rank only fork takes several, in the order of their index or list.
@@ -29,6 +32,7 @@ enum lock_rank {
 	RANK_INIT = 1,
 	RANK_FORK,
 	RANK_LIMIT,
+	RANK_PROFILE_SESSION,
 	RANK_CACHES,
 	RANK_STRIPE,
 	RANK_HEAPS,
@@ -38,6 +42,7 @@ enum lock_rank {
 	RANK_PAGE_CACHE,
 	RANK_MHEAP,
 	RANK_ARENA,
+	RANK_PROFILE,
 	RANK_META,
 	NR_LOCK_RANKS
 };

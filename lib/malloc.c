@@ -29,6 +29,7 @@
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
+#include "profile.h"
 #include "sysmon.h"
 #include "uheap.h"
 
@@ -79,6 +80,12 @@ __attribute__((constructor)) static void heap_constructor(void)
 	sysmon_init();
 }
 
+/* The state of a new object: @state, or that of a sampled one. */
+static uint8_t state_profiled(void *ptr, size_t size, uint8_t state)
+{
+	return profile_count(size) && profile_take(ptr, size) ? OBJECT_SAMPLED : state;
+}
+
 /*
  * Large objects: a span each.
  */
@@ -97,22 +104,60 @@ static void *alloc_large(size_t size, size_t align_pages, bool zero)
 	s->user_size = size;
 	if (zero && !zeroed)
 		memset((void *)s->start, 0, size);
-	s->object_state[0] = OBJECT_LIVE;
+	profile_poll();
+	s->object_state[0] = profile_on() ?
+		state_profiled((void *)s->start, mspan_size(s), OBJECT_LIVE) : OBJECT_LIVE;
 	return (void *)s->start;
 nomem:
 	errno = ENOMEM;
 	return NULL;
 }
 
+static void *alloc_class_refill(size_t sc, bool sample) __noinline;
+static void *alloc_class_refill(size_t sc, bool sample)
+{
+	struct mag_slot slot;
+	uint8_t tag;
+
+	if (!heap_ready() || !mcache_alloc_slow(sc, &slot)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	tag = mcache_tag();
+	if (unlikely(sample) && profile_take(slot.obj, size_classes[sc].size))
+		tag = OBJECT_SAMPLED;
+	return take_slot(&slot, tag);
+}
+
+/* A point of the profile lies in the next object, perhaps. */
+static void *alloc_class_due(size_t sc) __noinline;
+static void *alloc_class_due(size_t sc)
+{
+	bool sample = profile_hit(size_classes[sc].size);
+	struct mag_slot slot;
+	uint8_t tag;
+
+	if (!mcache_pop(sc, &slot, &tag))
+		return alloc_class_refill(sc, sample);
+	if (sample && profile_take(slot.obj, size_classes[sc].size))
+		tag = OBJECT_SAMPLED;
+	return take_slot(&slot, tag);
+}
+
+/* While the heap is profiled, the fast path declines whatever there is. */
 static void *alloc_class_slow(size_t sc) __noinline;
 static void *alloc_class_slow(size_t sc)
 {
 	struct mag_slot slot;
+	uint8_t tag;
 
-	if (heap_ready() && mcache_alloc_slow(sc, &slot))
-		return take_slot(&slot, mcache_tag());
-	errno = ENOMEM;
-	return NULL;
+	if (profile_on()) {
+		if (profile_due(size_classes[sc].size))
+			return alloc_class_due(sc);
+		if (likely(mcache_pop(sc, &slot, &tag)))
+			return take_slot(&slot, tag);
+	}
+	return alloc_class_refill(sc, false);
 }
 
 static __always_inline void *alloc_class(size_t sc)
@@ -154,6 +199,12 @@ void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
 {
 	if (unlikely(tag == OBJECT_FREE && check_on))
 		debug_bad_pointer("free", (uintptr_t)slot.obj);
+	/* the tag of no slot: each sampled object comes here */
+	if (unlikely(tag == OBJECT_SAMPLED)) {
+		profile_end(slot.obj);
+		tag = mcache_tag();
+		why = MAG_FULL;
+	}
 	if (why == MAG_FOREIGN)
 		mcache_free_foreign(slot, route, tag);
 	else
@@ -182,6 +233,7 @@ static void free_slow(void *ptr)
 	struct page_entry *e;
 	struct object o;
 	struct mspan *s;
+	uint8_t state;
 
 	if (!ptr)
 		return;
@@ -195,11 +247,14 @@ static void free_slow(void *ptr)
 		return;
 	}
 	s = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
-	/* one of two threads that free it at once wins */
-	if (!s || s->start != addr ||
-	    __atomic_exchange_n(&s->object_state[0], OBJECT_FREE,
-				__ATOMIC_ACQ_REL) == OBJECT_FREE)
+	if (!s || s->start != addr)
 		debug_bad_pointer("free", addr);
+	/* one of two threads that free it at once wins */
+	state = __atomic_exchange_n(&s->object_state[0], OBJECT_FREE, __ATOMIC_ACQ_REL);
+	if (state == OBJECT_FREE)
+		debug_bad_pointer("free", addr);
+	if (state == OBJECT_SAMPLED)
+		profile_end(ptr);
 	mheap_free_span(s);
 }
 
@@ -344,7 +399,8 @@ static bool grow_medium(struct mspan *s, size_t size)
 	mheap_make_large(s);
 	s->user_size = size;
 	/* check:off or not: those of large objects are kept */
-	s->object_state[0] = OBJECT_LIVE;
+	if (!check_on)
+		s->object_state[0] = OBJECT_LIVE;
 	return true;
 }
 
@@ -362,14 +418,29 @@ static bool realloc_large(struct mspan *s, size_t size)
 	return true;
 }
 
+/* A large object has another size than @old by now. */
+static void profile_resized(struct mspan *s, size_t old)
+{
+	bool sampled = s->object_state[0] == OBJECT_SAMPLED;
+	size_t size = mspan_size(s);
+
+	if (likely(!sampled && !profile_on()) || size == old)
+		return;
+	if (profile_resize((void *)s->start, old, size, sampled))
+		s->object_state[0] = OBJECT_SAMPLED;
+}
+
 /* Can an object of @old bytes have @size without moving?  Then it has. */
 static bool realloc_in_place(struct mspan *own, size_t old, size_t size)
 {
-	if (own && !own->sc)
-		return realloc_large(own, size);
-	if (size <= old)
+	bool large = own && !own->sc;
+
+	if (!large && size <= old)
 		return size >= old / 2;
-	return own && grow_medium(own, size);
+	if (!own || !(large ? realloc_large(own, size) : grow_medium(own, size)))
+		return false;
+	profile_resized(own, old);
+	return true;
 }
 
 __export int ha_resize(void *ptr, size_t size)

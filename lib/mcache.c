@@ -5,10 +5,15 @@
  *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
  *	                                   |
  *	mcache_hdrs, all headers --------> +--------------------------------+
- *	mcache_rows, its node's -------+   | mag_hdr [nodes][128 classes]   |
+ *	mcache_own, its node's --------+   | mag_hdr [nodes][128 classes]   |
  *	                               +-> |                                |
  *	                                   | slots, 16 bytes each           |
  *	                                   +--------------------------------+
+ *
+ *
+ * mcache_rows, which malloc's fast path pops from, is the same as mcache_own, or while
+ * the heap is profiled leads to nothing: each malloc then takes its slow path, which
+ * counts, and pops by mcache_own.
  *
  * The slot id.  With one node: the kernel's concurrency id (mm_cid), dense from 0
  * and never more than the threads or CPUs in use, where the kernel fills it, else
@@ -26,7 +31,7 @@
  *
  * Invariants:
  *  1. A slot's magazines change only inside a critical section of its id, under
- *     its lock (locked slots), or detached: both tables lead to nothing for it and a
+ *     its lock (locked slots), or detached: all tables lead to nothing for it and a
  *     membarrier has thrown every thread out of its section since.
  *  2. An object in a magazine has its span's bit set, and state OBJECT_FREE (any
  *     state without misuse detection).
@@ -62,6 +67,7 @@
 #include "mcache.h"
 #include "mcentral.h"
 #include "numa.h"
+#include "profile.h"
 #include "rest.h"
 
 #define NR_LOCKED		16
@@ -91,6 +97,7 @@ static_assert(2 * NR_ROUTES <= MAG_NR_HDRS, "there is nothing for every route");
 
 struct mag_table mcache_hdrs;
 struct mag_table mcache_rows;
+struct mag_table mcache_own;
 size_t mcache_id_off = RSEQ_OFF_CPU_ID;
 /* Both ids are those of a thread that the kernel does not know. */
 uint32_t mcache_no_area[8] __aligned(32) = {
@@ -112,6 +119,7 @@ static uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
 static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
 static unsigned int nr_ids;			/* (c) ids the kernel may give */
 static bool rseq_usable;			/* (c) */
+static bool profiled;				/* (l create_lock) mcache_rows leads to nothing */
 static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
 
 enum thread_mode {
@@ -152,18 +160,25 @@ static unsigned int kernel_nr_ids(void)
 	return n <= 0 ? 0 : n * 8;
 }
 
+/* What leads from a table to the headers of node @nid. */
+static ptrdiff_t row_of(const struct mag_table *tab, const struct mag_hdr *hdrs,
+			unsigned int nid)
+{
+	return (const char *)(hdrs + route_make(nid, 0)) - (const char *)tab;
+}
+
 static void slot_attach(unsigned int id, struct mag_hdr *hdrs, unsigned int nid)
 {
-	ptrdiff_t row = (char *)(hdrs + route_make(nid, 0)) - (char *)&mcache_rows;
-
 	/* pairs with the address dependency of every section on the slot */
-	smp_store_release(&mcache_rows.row[id], row);
-	smp_store_release(&mcache_hdrs.row[id], (char *)hdrs - (char *)&mcache_hdrs);
+	smp_store_release(&mcache_own.row[id], row_of(&mcache_own, hdrs, nid));
+	smp_store_release(&mcache_rows.row[id], profiled ? 0 : row_of(&mcache_rows, hdrs, nid));
+	smp_store_release(&mcache_hdrs.row[id], row_of(&mcache_hdrs, hdrs, 0));
 }
 
 static void slot_detach(unsigned int id)
 {
 	WRITE_ONCE(mcache_rows.row[id], 0);
+	WRITE_ONCE(mcache_own.row[id], 0);
 	WRITE_ONCE(mcache_hdrs.row[id], 0);
 }
 
@@ -186,6 +201,18 @@ int mcache_init(void)
 bool mcache_uses_rseq(void)
 {
 	return rseq_usable;
+}
+
+/* No fence: whoever pops by an old pointer pops from the same magazine. */
+void mcache_profile(bool on)
+{
+	lock_acquire(&create_lock);
+	profiled = on;
+	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++)
+		if (slot_hdrs[i])
+			smp_store_release(&mcache_rows.row[i], on ? 0 :
+					  row_of(&mcache_rows, slot_hdrs[i], slot_nid[i]));
+	lock_release(&create_lock);
 }
 
 /* An older glibc: register a TLS area of our own; it dies with the thread. */
@@ -297,7 +324,7 @@ static unsigned int row_nid(unsigned int row)
 /* Without misuse detection there are no marks, and nothing is foreign. */
 static uint8_t slot_tag(unsigned int slot)
 {
-	return conf.check ? OBJECT_LIVE + slot % (UINT8_MAX - OBJECT_LIVE) : 0;
+	return conf.check ? OBJECT_LIVE + slot % (OBJECT_SAMPLED - OBJECT_LIVE) : 0;
 }
 
 uint8_t mcache_tag(void)
@@ -418,10 +445,11 @@ static struct locked_slot *locked_get(void)
 static bool any_pop(size_t sc, struct mag_slot *out)
 {
 	struct locked_slot *ls;
+	uint8_t tag;
 	bool ok;
 
 	if (mcache_area())
-		return mcache_pop(sc, out);
+		return mcache_pop(sc, out, &tag);
 	ls = locked_get();
 	if (!ls)
 		return false;
@@ -628,6 +656,7 @@ static bool slow_prepare(void)
 		thread_init();
 		fresh = true;
 	}
+	profile_poll();
 	slot = current_slot();
 	if (unlikely(atomic_load_relaxed(&fork_stale)) && xchg(&fork_stale, 0))
 		drain_after_fork(slot);

@@ -46,6 +46,7 @@ enum mspan_state {
 
 #define OBJECT_FREE		0
 #define OBJECT_LIVE		1	/* or more */
+#define OBJECT_SAMPLED		UINT8_MAX	/* live, no slot's tag: see lib/profile.c */
 
 struct mspan {
 	uintptr_t start;		/* (c) while in use; first: the free list's link */

@@ -26,6 +26,7 @@
 #include "malloc.h"
 #include "objcache.h"
 #include "objcache_api.h"
+#include "profile.h"
 
 __export struct ha_cache *ha_cache_create(const char *name,
 					  const struct ha_cache_options *opt)
@@ -78,12 +79,15 @@ static void *cache_fresh(struct ha_cache *c)
 
 __export void *ha_cache_alloc(struct ha_cache *c)
 {
+	uint8_t state = OBJECT_LIVE;
 	struct mag_slot slot;
 
 	check_cache("ha_cache_alloc", c);
 	if (!objcache_pop(c, &slot))
 		return cache_fresh(c);
-	__atomic_store_n(slot.state, OBJECT_LIVE, __ATOMIC_RELAXED);
+	if (profile_on() && profile_count(c->usable) && profile_take(slot.obj, c->usable))
+		state = OBJECT_SAMPLED;
+	__atomic_store_n(slot.state, state, __ATOMIC_RELAXED);
 	return slot.obj;
 }
 
@@ -124,15 +128,18 @@ static uint8_t *object_state(struct ha_cache *c, uintptr_t addr)
 __export void ha_cache_free(struct ha_cache *c, void *ptr)
 {
 	struct mag_slot slot = { .obj = ptr };
+	uint8_t state;
 
 	check_cache("ha_cache_free", c);
 	if (!ptr)
 		return;
 	slot.state = object_state(c, (uintptr_t)ptr);
 	/* kept objects say that they are free whether or not that is checked */
-	if (__atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_ACQ_REL) == OBJECT_FREE &&
-	    conf.check)
+	state = __atomic_exchange_n(slot.state, OBJECT_FREE, __ATOMIC_ACQ_REL);
+	if (state == OBJECT_FREE && conf.check)
 		debug_bad_pointer("free", (uintptr_t)ptr);
+	if (unlikely(state == OBJECT_SAMPLED && conf.check))
+		profile_end(ptr);
 	if (objcache_push(c, slot))
 		return;
 	__atomic_store_n(slot.state, OBJECT_LIVE, __ATOMIC_RELAXED);

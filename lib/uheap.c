@@ -42,6 +42,7 @@
 #include "lookup.h"
 #include "mcache.h"
 #include "mheap.h"
+#include "profile.h"
 #include "uheap.h"
 
 #define STRIPES		64
@@ -235,6 +236,21 @@ static void *alloc_large(struct ha_heap *h, size_t size, size_t align_pages, boo
 	return (void *)s->start;
 }
 
+/* Nobody else has @p yet, nor resets the heap meanwhile. */
+static void profile_alloc(void *p)
+{
+	struct mspan *s;
+	size_t size;
+
+	profile_poll();
+	if (!profile_on())
+		return;
+	s = page_entry_span(arena_entry((uintptr_t)p));
+	size = s->sc ? s->size : mspan_size(s);
+	if (profile_count(size) && profile_take(p, size))
+		s->object_state[mspan_index(s, (uintptr_t)p)] = OBJECT_SAMPLED;
+}
+
 void *uheap_alloc(struct ha_heap *h, size_t size, size_t align, bool zero)
 {
 	unsigned int sc = 0;
@@ -250,7 +266,9 @@ void *uheap_alloc(struct ha_heap *h, size_t size, size_t align, bool zero)
 		p = alloc_large(h, size, max_size(align >> HA_PAGE_SHIFT, 1), zero);
 	if (p && sc && zero)
 		memset(p, 0, size);
-	if (!p)
+	if (p)
+		profile_alloc(p);
+	else
 		errno = ENOMEM;
 	return p;
 }
@@ -275,6 +293,7 @@ static bool grow_tiny(struct ha_heap *h)
 
 	if (!block)
 		return false;
+	profile_alloc(block);
 	heap_lock(h);
 	h->tiny = block + TINY_FRONT;
 	h->tiny_end = block + TINY_BLOCK;
@@ -313,7 +332,7 @@ static unsigned int object_lock(const char *op, uintptr_t addr, struct span_view
 	size = span_view_object_size(v);
 	idx = (addr - v->start) / size;
 	if (!span_view_holds(v) || idx >= span_view_nelems(v) ||
-	    addr != v->start + idx * size || v->s->object_state[idx] != OBJECT_LIVE) {
+	    addr != v->start + idx * size || v->s->object_state[idx] == OBJECT_FREE) {
 		heap_unlock(v->heap);
 		debug_bad_pointer(op, addr);
 	}
@@ -326,6 +345,8 @@ static struct mspan *put_object(struct ha_heap *h, struct mspan *s, unsigned int
 	struct list_head *partial = &h->partial[s->sc];
 	bool was_full = mspan_full(s);
 
+	if (s->object_state[idx] == OBJECT_SAMPLED)
+		profile_end(mspan_object(s, idx));
 	__atomic_store_n(&s->object_state[idx], OBJECT_FREE, __ATOMIC_RELEASE);
 	h->live -= s->sc ? s->size : mspan_size(s);
 	h->large -= s->sc ? 0 : mspan_size(s);
@@ -376,11 +397,20 @@ size_t uheap_object_size(const char *op, uintptr_t addr, struct ha_heap **h)
  * All at once.
  */
 
+static void end_samples(const struct mspan *s)
+{
+	const uint8_t *state = s->object_state, *end = state + s->nelems;
+
+	for (; (state = memchr(state, OBJECT_SAMPLED, end - state)); state++)
+		profile_end(mspan_object(s, state - s->object_state));
+}
+
 static void take_list(struct ha_heap *h, struct list_head *from, struct list_head *all)
 {
 	while (!list_empty(from)) {
 		struct mspan *s = list_entry(from->next, struct mspan, link);
 
+		end_samples(s);
 		memset(s->object_state, OBJECT_FREE, s->nelems);
 		h->mapped -= mspan_size(s);
 		list_del(&s->link);

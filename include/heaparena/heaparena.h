@@ -560,6 +560,90 @@ enum ha_format {
 size_t ha_stats_format(enum ha_format format, char *buf, size_t size);
 
 /*
+ * Heap profiles: which call stacks allocate, by samples.
+ */
+
+/**
+ * ha_profile_start - begin to sample allocations
+ * @mean: bytes from one sample to the next, in the mean; 0 for 512 KiB, 1 for every
+ *	object.  At most 2^40
+ *
+ * Samples are taken at random among the bytes that are allocated, so that what they
+ * say of all allocations is right in the mean, whatever the sizes.  An object counts
+ * with the bytes that it takes, ha_good_size() of those asked for.  All doors are
+ * watched: malloc and its kin, heaps, object caches.
+ *
+ * What was allocated since (alloc), live at the peak, and lifetimes count from here;
+ * what is live includes objects of earlier sessions.  A sampled object stays known
+ * until it is freed, session or not.
+ *
+ * A malloc takes some nanoseconds more during a session, and a sample some
+ * microseconds; memory is 64 bytes a sampled live object, up to 4 million of them,
+ * and some hundred bytes a call stack, up to 65536.
+ *
+ * Context: not from a signal handler; see option prof_signal for that.
+ * Return: 0; -1 with EBUSY during a session, ENOTSUP under option check:off, which
+ * keeps no account of what is live, EINVAL for @mean, or ENOMEM.
+ */
+int ha_profile_start(size_t mean);
+
+/**
+ * ha_profile_stop - end the session, if there is one
+ *
+ * What is known stays, and can be written.
+ *
+ * Context: not from a signal handler.
+ */
+void ha_profile_stop(void);
+
+/**
+ * ha_profile_dump - write the profile in pprof's format
+ * @fd: file descriptor, by write(2)
+ *
+ * A protocol buffer, uncompressed, that `ha prof` and `go tool pprof` read.  For each
+ * call stack: objects and bytes allocated since the session began (alloc_objects,
+ * alloc_space), live (inuse_objects, inuse_space), live when most bytes were
+ * (peak_objects, peak_space), and objects freed within 10 ms of their allocation,
+ * within a second, and later.  All are estimates for all objects, not counts of
+ * samples.
+ *
+ * Context: any thread, any signal handler, during a session and after; takes no lock,
+ * allocates nothing.  Others go on allocating meanwhile.
+ * Return: 0; -1 with EBUSY while another call writes, EINVAL before the first
+ * session, or the errno of write(2).
+ */
+int ha_profile_dump(int fd);
+
+/**
+ * ha_profile_dump_file - write the profile to a file
+ * @path: of the file, which is made or overwritten; %p in it is the process id, %n
+ *	a number that counts up.  NULL for option prof_file, or heaparena.%p.%n.pb
+ *
+ * Return: as ha_profile_dump(), also with the errno of open(2).
+ */
+int ha_profile_dump_file(const char *path);
+
+/**
+ * enum ha_profile_order - the value of the signal that option prof_signal names
+ * @HA_PROFILE_ORDER_NEXT: start a session, or during one write to prof_file; what a
+ *	signal without a value (kill) means
+ * @HA_PROFILE_ORDER_START: start a session
+ * @HA_PROFILE_ORDER_STOP: end it
+ * @HA_PROFILE_ORDER_DUMP: write to an open file of the sender's; its number, times
+ *	256, is added
+ *
+ * For sigqueue(3).  The file is opened as /proc/PID/fd/NUMBER with the rights of the
+ * process that writes.  A session starts and ends with the next allocation that the
+ * caches cannot serve.
+ */
+enum ha_profile_order {
+	HA_PROFILE_ORDER_NEXT,
+	HA_PROFILE_ORDER_START,
+	HA_PROFILE_ORDER_STOP,
+	HA_PROFILE_ORDER_DUMP
+};
+
+/*
  * Object caches: objects of one type, constructed once and used many times.
  */
 struct ha_cache;

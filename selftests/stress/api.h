@@ -22,7 +22,9 @@
 	X(ha_cache_free) X(ha_cache_shrink) X(ha_cache_stats_get) \
 	X(ha_heap_create) X(ha_heap_destroy) X(ha_heap_reset) \
 	X(ha_heap_alloc) X(ha_heap_alloc_tiny) X(ha_heap_free) \
-	X(ha_heap_set_limit) X(ha_heap_stats_get)
+	X(ha_heap_set_limit) X(ha_heap_stats_get) \
+	X(ha_profile_start) X(ha_profile_stop) X(ha_profile_dump) \
+	X(ha_profile_dump_file)
 
 #define X(f) __typeof__(&f) f;
 static struct {
@@ -72,6 +74,10 @@ __attribute__((constructor)) static void api_init(void)
 #define ha_heap_free		api.ha_heap_free
 #define ha_heap_set_limit	api.ha_heap_set_limit
 #define ha_heap_stats_get	api.ha_heap_stats_get
+#define ha_profile_start	api.ha_profile_start
+#define ha_profile_stop		api.ha_profile_stop
+#define ha_profile_dump		api.ha_profile_dump
+#define ha_profile_dump_file	api.ha_profile_dump_file
 
 #endif /* TAP_PRELOADED */
 #endif /* SELFTESTS_STRESS_API_H */

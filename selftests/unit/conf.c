@@ -85,6 +85,15 @@ static const struct {
 	ROW("cgroup:off", 0, .cgroup = false),
 	ROW("headroom:0", 0, .headroom = 0),
 	ROW("headroom:90", 0, .headroom = 90),
+	ROW("prof:on", 0, .prof_mean = 512 << 10),
+	ROW("prof:on,prof:off", 0, .prof_mean = 0),
+	ROW("prof:1", 0, .prof_mean = 1),
+	ROW("prof:64K", 0, .prof_mean = 64 << 10),
+	ROW("prof:1T", 0, .prof_mean = 1UL << 40),
+	ROW("prof_signal:12", 0, .prof_signal = 12),
+	ROW("prof_signal:64,prof_signal:45", 0, .prof_signal = 45),
+	ROW("prof_signal:45,prof_signal:0", 0),
+	ROW("prof_file:a.%p", 0, .prof_file = "a.%p"),
 	ROW("report:/a/b.%p", 0, .report = "/a/b.%p"),
 	ROW("report:a:b", 0, .report = "a:b"),
 	ROW("report:" LONG250, 0, .report = LONG250),
@@ -134,6 +143,14 @@ static const struct {
 	ROW("limit:36893488147419103233M", 1),
 	ROW("soft:many", 1),
 	ROW("cgroup:maybe", 1),
+	ROW("prof:1x", 1),
+	ROW("prof:0", 1),
+	ROW("prof:2T", 1),
+	ROW("prof_signal:0x1", 1),
+	ROW("prof_signal:9", 1),
+	ROW("prof_signal:33", 1),
+	ROW("prof_signal:65", 1),
+	ROW("prof_file:", 1),
 	ROW("headroom:91", 1),
 	ROW("headroom:5%", 1),
 	ROW("headroom:", 1),
@@ -187,6 +204,8 @@ static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
 	       a->limit.bytes == b->limit.bytes && a->limit.percent == b->limit.percent &&
 	       a->soft.bytes == b->soft.bytes && a->soft.percent == b->soft.percent &&
 	       a->cgroup == b->cgroup && a->headroom == b->headroom &&
+	       a->prof_mean == b->prof_mean && a->prof_signal == b->prof_signal &&
+	       strcmp(a->prof_file, b->prof_file) == 0 &&
 	       a->thp == b->thp && strcmp(a->report, b->report) == 0;
 }
 

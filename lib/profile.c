@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Heap profiles: sessions, and what malloc and free tell of.
+ *
+ *	off     malloc: pop by mcache_rows: nothing is added
+ *
+ *	on      mcache_rows leads to nothing, as in a drain, so that each
+ *	        malloc arrives in its slow path:
+ *	          left -= size    >= 0:  pop by mcache_own, done
+ *	                          < 0:   unwind, enter in the table, state OBJECT_SAMPLED
+ *
+ *	free    the state of a sampled object is no slot's tag, so that the push of its
+ *	        fast path declines as for any object of another slot; there the sample
+ *	        ends.  Other objects are freed as ever, profile or not.
+ *
+ * Sampling.  The bytes that a thread allocates are a stream with a point in @mean of
+ * them, at random (lib/poisson.h); an object is sampled when a point lies in it.  Its
+ * bytes are those that it takes, its size class or pages, so that the estimate of
+ * what is live means the same as in the statistics.  What an object grows by in place
+ * is more of the stream: it may be sampled then, and its weight is that of all its
+ * bytes.
+ *
+ * The memory of a sample is the allocator's own; a sample calls the unwinder with no
+ * lock held.  Where the unwinder allocates all the same (objects registered at run
+ * time), that is not sampled: profile_thread.busy.
+ *
+ * Context: as malloc.  Starting and stopping from a signal handler is a wish that
+ * the next allocation in a slow path fulfils (profile_todo): a refill, or a large
+ * object.
+ *
+ * Fork: a child has the tables as they were, and the session goes on in it.
+ *
+ * Without misuse detection states are not kept, and a free would not be seen:
+ * check:off and a profile exclude each other.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include <util/probe.h>
+#include "conf.h"
+#include "lock.h"
+#include "mcache.h"
+#include "poisson.h"
+#include "profile.h"
+#include "profile_session.h"
+#include "profile_table.h"
+#include "unwind.h"
+
+uint32_t profile_session;
+uint32_t profile_todo;
+__tls struct profile_thread profile_thread;
+
+static struct {
+	struct lock lock;
+	uint64_t mean;			/* (a) of the last session */
+	uint32_t nr;			/* (l) sessions so far */
+	bool ready;			/* (l) there are tables */
+	uint64_t started_ns;		/* (a) */
+	uint64_t duration_ns;		/* (a) of the last one, when it has ended */
+} session = { .lock = LOCK_INIT(RANK_PROFILE_SESSION) };
+
+static uint64_t real_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/*
+ * Sampling.
+ */
+
+static int64_t next_point(struct profile_thread *t)
+{
+	/* addresses differ by thread, and the clock by process */
+	if (!t->rng)
+		t->rng = real_ns() ^ (uint64_t)(uintptr_t)t << 20;
+	return poisson_draw(&t->rng, atomic_load_relaxed(&session.mean));
+}
+
+bool profile_hit(size_t size)
+{
+	struct profile_thread *t = &profile_thread;
+	/* pairs with the release in profile_start(): the mean is of it, or later */
+	uint32_t now = smp_load_acquire(&profile_session);
+
+	if (!now || t->busy) {
+		t->left += size;
+		return false;
+	}
+	if (t->session != now) {
+		t->session = now;
+		t->left = next_point(t) - (int64_t)size;
+		if (t->left >= 0)
+			return false;
+	}
+	/* the process has no memory: it goes on behind the object as from any point */
+	t->left = next_point(t);
+	return true;
+}
+
+static bool profile_add(const struct profile_event *ev)
+{
+	struct profile_thread *t = &profile_thread;
+	uintptr_t pc[PROFILE_MAX_FRAMES];
+	int saved = errno;
+	bool ok;
+
+	t->busy = true;
+	ok = profile_table_add(ev, pc, unwind_stack(pc, ARRAY_SIZE(pc)));
+	t->busy = false;
+	errno = saved;
+	return ok;
+}
+
+bool profile_take(void *ptr, size_t size)
+{
+	uint64_t weight = poisson_weight(size, atomic_load_relaxed(&session.mean));
+	struct profile_event ev = {
+		.addr = (uintptr_t)ptr,
+		.size = size,
+		.weight = weight,
+		.grown = size,
+		.grown_weight = weight,
+	};
+
+	PROBE(sample_alloc, ptr, size);
+	return profile_add(&ev);
+}
+
+void profile_end(const void *ptr)
+{
+	PROBE(sample_free, ptr);
+	profile_table_del((uintptr_t)ptr);
+}
+
+bool profile_resize(void *ptr, size_t old, size_t size, bool sampled)
+{
+	uint64_t mean = atomic_load_relaxed(&session.mean);
+	bool counted = profile_on() && size > old;
+	struct profile_event ev = { .addr = (uintptr_t)ptr, .size = size };
+
+	if (sampled) {
+		profile_table_resize(ev.addr, size, counted ? poisson_weight(size, mean) : 0);
+		return true;
+	}
+	if (!counted || !profile_count(size - old))
+		return false;
+	ev.weight = poisson_weight(size, mean);
+	ev.grown = size - old;
+	ev.grown_weight = poisson_weight(ev.grown, mean);
+	return profile_add(&ev);
+}
+
+/*
+ * Sessions.
+ */
+
+int profile_prepare(void)
+{
+	int err = 0;
+
+	unwind_prime();
+	lock_acquire(&session.lock);
+	if (!session.ready) {
+		err = profile_table_init(conf.prof_mean == 1);
+		session.ready = !err;
+	}
+	lock_release(&session.lock);
+	return err;
+}
+
+int profile_start(uint64_t mean)
+{
+	int err = 0;
+
+	lock_acquire(&session.lock);
+	if (!session.ready) {
+		err = -EINVAL;
+	} else if (profile_session) {
+		err = -EBUSY;
+	} else {
+		profile_table_reset();
+		atomic_store_relaxed(&session.mean, mean);
+		atomic_store_relaxed(&session.started_ns, real_ns());
+		atomic_store_relaxed(&session.duration_ns, (uint64_t)0);
+		if (!++session.nr)
+			session.nr = 1;
+		smp_store_release(&profile_session, session.nr);
+		mcache_profile(true);
+	}
+	lock_release(&session.lock);
+	return err;
+}
+
+void profile_stop(void)
+{
+	lock_acquire(&session.lock);
+	if (profile_session) {
+		mcache_profile(false);
+		atomic_store_relaxed(&session.duration_ns,
+				     real_ns() - atomic_load_relaxed(&session.started_ns));
+		atomic_store_relaxed(&profile_session, 0);
+	}
+	lock_release(&session.lock);
+}
+
+void profile_facts(struct profile_facts *f)
+{
+	f->on = atomic_load_relaxed(&profile_session) != 0;
+	f->mean = atomic_load_relaxed(&session.mean);
+	f->started_ns = atomic_load_relaxed(&session.started_ns);
+	f->duration_ns = f->on ? real_ns() - f->started_ns :
+				 atomic_load_relaxed(&session.duration_ns);
+}
+
+void profile_do(void)
+{
+	int saved = errno;
+
+	switch (xchg(&profile_todo, PROFILE_NOTHING)) {
+	case PROFILE_START:
+		profile_start(conf.prof_mean ? conf.prof_mean : PROFILE_MEAN);
+		break;
+	case PROFILE_STOP:
+		profile_stop();
+		break;
+	}
+	errno = saved;
+}
+
+/*
+ * Fork.
+ */
+bool profile_fork_held(void)
+{
+	return lock_is_held(&session.lock) || profile_table_fork_held();
+}
+
+void profile_fork_prepare_session(bool nested)
+{
+	lock_fork_prepare(&session.lock, nested);
+}
+
+void profile_fork_prepare(bool nested)
+{
+	profile_table_fork_prepare(nested);
+}
+
+void profile_fork_done(bool child)
+{
+	profile_table_fork_done(child);
+}
+
+void profile_fork_done_session(void)
+{
+	lock_fork_done(&session.lock);
+}

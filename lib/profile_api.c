@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Heap profiles for users: functions, options, a signal.
+ *
+ *	prof:SIZE          from the start of the program
+ *	prof_file:PATH     a profile at exit; where others go that have no place
+ *	prof_signal:N      kill -N: starts it, then each time writes one
+ *	                   sigqueue with a value: enum ha_profile_order | fd << 8, where fd
+ *	                   is an open file of the sender's, for a profile
+ *
+ * The handler writes by itself (lib/pprof.c needs nothing that a handler must not
+ * have), and leaves starting and stopping to the next allocation in a slow path.
+ * It is installed only where the signal has its default action.  Opening the sender's
+ * file by /proc, with the rights of this process, needs nothing of ours to be
+ * listening, and works where the file system of the two is not the same.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <heaparena/heaparena.h>
+#include <asm/atomic.h>
+#include <util/line.h>
+#include "conf.h"
+#include "malloc.h"
+#include "poisson.h"
+#include "pprof.h"
+#include "profile.h"
+#include "profile_session.h"
+
+#define DEFAULT_FILE	"heaparena.%p.%n.pb"
+
+static uint32_t nr_files;		/* (a) written so far: %n */
+
+static int fail(int err)
+{
+	if (!err)
+		return 0;
+	errno = -err;
+	return -1;
+}
+
+static int prepare(void)
+{
+	int err = profile_prepare();
+
+	return err ? err : pprof_prepare();
+}
+
+__export int ha_profile_start(size_t mean)
+{
+	int saved = errno, err;
+
+	if (!heap_ready())
+		return -1;
+	if (mean > POISSON_MEAN_MAX)
+		return fail(-EINVAL);
+	if (!conf.check)
+		return fail(-ENOTSUP);
+	err = prepare();
+	errno = saved;
+	return fail(err ? err : profile_start(mean ? mean : PROFILE_MEAN));
+}
+
+__export void ha_profile_stop(void)
+{
+	profile_stop();
+}
+
+__export int ha_profile_dump(int fd)
+{
+	return fail(pprof_write(fd));
+}
+
+/* @pattern with %p and %n replaced, in @l, terminated; false when too long. */
+static bool expand(struct line *l, const char *pattern)
+{
+	line_start(l);
+	for (const char *p = pattern; *p; p++) {
+		if (p[0] == '%' && p[1] == 'p')
+			line_dec(l, getpid());
+		else if (p[0] == '%' && p[1] == 'n')
+			line_dec(l, atomic_fetch_add_relaxed(&nr_files, 1));
+		else
+			line_char(l, *p);
+		p += p[0] == '%' && (p[1] == 'p' || p[1] == 'n');
+	}
+	if (l->len >= sizeof(l->buf) - 1)
+		return false;
+	l->buf[l->len] = '\0';
+	return true;
+}
+
+static int dump_file(const char *pattern)
+{
+	struct line path;
+	int fd, err;
+
+	if (!expand(&path, pattern))
+		return -ENAMETOOLONG;
+	fd = open(path.buf, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+	if (fd < 0)
+		return -errno;
+	err = pprof_write(fd);
+	close(fd);
+	return err;
+}
+
+__export int ha_profile_dump_file(const char *path)
+{
+	int saved = errno, err;
+
+	if (!path)
+		path = conf.prof_file[0] ? conf.prof_file : DEFAULT_FILE;
+	err = dump_file(path);
+	errno = saved;
+	return fail(err);
+}
+
+/*
+ * The signal.
+ */
+
+/* To file @fd of process @pid. */
+static void dump_to(pid_t pid, unsigned int fd)
+{
+	struct line path;
+	int out;
+
+	line_start(&path);
+	line_str(&path, "/proc/");
+	line_dec(&path, pid);
+	line_str(&path, "/fd/");
+	line_dec(&path, fd);
+	path.buf[path.len] = '\0';
+	out = open(path.buf, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (out < 0)
+		return;
+	pprof_write(out);
+	close(out);
+}
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	unsigned int order = HA_PROFILE_ORDER_NEXT, value = 0;
+	struct profile_facts f;
+	int saved = errno;
+
+	if (info->si_code == SI_QUEUE) {
+		value = info->si_value.sival_int;
+		order = value & 0xff;
+	}
+	profile_facts(&f);
+	if (order == HA_PROFILE_ORDER_START || (order == HA_PROFILE_ORDER_NEXT && !f.on))
+		atomic_store_relaxed(&profile_todo, PROFILE_START);
+	else if (order == HA_PROFILE_ORDER_STOP)
+		atomic_store_relaxed(&profile_todo, PROFILE_STOP);
+	else if (order == HA_PROFILE_ORDER_NEXT)
+		dump_file(conf.prof_file[0] ? conf.prof_file : DEFAULT_FILE);
+	else if (order == HA_PROFILE_ORDER_DUMP)
+		dump_to(info->si_pid, value >> 8);
+	errno = saved;
+}
+
+static void say(const char *what)
+{
+	struct line l;
+
+	line_start(&l);
+	line_str(&l, "heaparena: ");
+	line_str(&l, what);
+	line_write(&l, STDERR_FILENO);
+}
+
+static void catch_signal(int sig)
+{
+	struct sigaction old, sa = {
+		.sa_sigaction = on_signal,
+		.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK,
+	};
+
+	sigemptyset(&sa.sa_mask);
+	if (sigaction(sig, NULL, &old) || old.sa_handler != SIG_DFL ||
+	    sigaction(sig, &sa, NULL))
+		say("prof_signal: the program uses that signal itself");
+}
+
+/*
+ * Begin and end of the program.
+ */
+__attribute__((constructor)) static void profile_begin(void)
+{
+	int err;
+
+	if (!heap_ready() || !(conf.prof_mean || conf.prof_signal))
+		return;
+	err = prepare();
+	if (!err && conf.prof_mean)
+		err = profile_start(conf.prof_mean);
+	if (err)
+		say("prof: no memory for the profile");
+	else if (conf.prof_signal)
+		catch_signal(conf.prof_signal);
+}
+
+__attribute__((destructor)) static void profile_finish(void)
+{
+	struct profile_facts f;
+
+	profile_facts(&f);
+	if (!conf.prof_file[0] || !f.mean)
+		return;
+	if (dump_file(conf.prof_file))
+		say("prof_file: the profile could not be written");
+}
