@@ -2,14 +2,15 @@
 /*
  * ha - the user's command
  *
- *	ha run [-c CONF] PROGRAM [ARGUMENT...]
+ *	ha run [-c CONF] [--leaks] PROGRAM [ARGUMENT...]
  *	ha stat PID|CORE ...		each of these in a file of its name
  *	ha version
  *	ha help
  *
  * `run` is exec with two variables set: LD_PRELOAD, to which the library is put
  * in front, and, with -c, HEAPARENA_CONF. No process of ours stays behind, so
- * signals, status and terminal are the program's own.
+ * signals, status and terminal are the program's own; with --leaks one waits for
+ * the program's end to report.
  *
  * The library is looked for beside this program (a build folder), then in lib/
  * beside its folder (an installation), then left to the dynamic linker's own
@@ -19,6 +20,7 @@
  * has them, else 1. Links nothing of the library.
  */
 #include <errno.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -27,16 +29,20 @@
 #include <unistd.h>
 
 #include "ha.h"
+#include "leaks.h"
 
 #define LIB_NAME "libheaparena.so.1"
 
 static const char usage_text[] =
-	"usage: ha run [-c CONF] PROGRAM [ARGUMENT...]\n"
+	"usage: ha run [-c CONF] [--leaks] PROGRAM [ARGUMENT...]\n"
 	"       ha stat PID|CORE [--json]\n"
 	"       ha top PID [-d SECONDS] [-n PAGES]\n"
 	"       ha map PID|CORE -o FILE\n"
 	"       ha walk PID|CORE [--json] [-v]\n"
 	"       ha diff FILE|PID FILE|PID\n"
+	"       ha prof PID start|stop|dump [-o FILE] [-s SIGNAL]\n"
+	"       ha prof PID|FILE [--text|--collapsed|--lifetimes|--svg] [--live|--alloc|--peak] [-o FILE] [-n ROWS] [-s SIGNAL]\n"
+	"       ha leaks PID|FILE [-n STACKS] [-s SIGNAL]\n"
 	"       ha version\n"
 	"       ha help\n"
 	"\n"
@@ -48,12 +54,17 @@ static const char usage_text[] =
 	"           limit:SIZE soft:SIZE       limits of the heap; 64M, 2G, 80%\n"
 	"           cgroup:on|off headroom:N   limits of the control group\n"
 	"           report:PATH                counters at exit; %p is the pid\n"
+	"           prof:on|SIZE prof_file:PATH prof_signal:N    heap profile\n"
+	"         --leaks: report what lives at its end, by call stack\n"
 	"         HA_LIB in the environment names another " LIB_NAME "\n"
 	"stat     what a heap has: memory by kind, by node, by size class\n"
 	"top      the same live, with rates; q ends it\n"
 	"map      the heap as a picture, SVG: every page, its kind, size class and fill\n"
 	"walk     live objects by size class; -v: each of them\n"
 	"diff     what has grown between two outputs of stat --json, cores, processes\n"
+	"prof     the heap profile of a process with prof_signal:N, or of a file: by\n"
+	"         function, as stacks, by lifetime, as a flame graph\n"
+	"leaks    what lives, by call stack\n"
 	"version  print the version\n";
 
 static int usage(void)
@@ -116,15 +127,22 @@ static int preload(const char *lib)
 
 int cmd_run(int argc, char **argv)
 {
+	static const struct option words[] = {
+		{ "leaks", no_argument, NULL, 'l' }, { NULL },
+	};
 	const char *conf = NULL;
 	char lib[PATH_MAX];
+	bool leaks = false;
 	int c, saved;
 
 	/* "+": what follows the program's name is the program's. */
-	while ((c = getopt(argc, argv, "+c:")) != -1) {
-		if (c != 'c')
+	while ((c = getopt_long(argc, argv, "+c:", words, NULL)) != -1) {
+		if (c == 'c')
+			conf = optarg;
+		else if (c == 'l')
+			leaks = true;
+		else
 			return EXIT_USAGE;
-		conf = optarg;
 	}
 	if (optind == argc)
 		return EXIT_USAGE;
@@ -142,6 +160,8 @@ int cmd_run(int argc, char **argv)
 		fprintf(stderr, "ha: %s\n", strerror(errno));
 		return 126;
 	}
+	if (leaks)
+		return leaks_run(conf, argv + optind);
 	execvp(argv[optind], argv + optind);
 	saved = errno;
 	fprintf(stderr, "ha: %s: %s\n", argv[optind], strerror(saved));
@@ -158,6 +178,8 @@ static const struct {
 	{ "map", cmd_map },
 	{ "walk", cmd_walk },
 	{ "diff", cmd_diff },
+	{ "prof", cmd_prof },
+	{ "leaks", cmd_leaks },
 };
 
 int main(int argc, char **argv)

@@ -27,5 +27,7 @@ int cmd_top(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_walk(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_prof(int argc, char **argv);
+int cmd_leaks(int argc, char **argv);
 
 #endif /* HA_HA_H */
