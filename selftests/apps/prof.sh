@@ -152,7 +152,8 @@ sleep 100 &
 sleeper=$!
 servers+=("$sleeper")
 check "a process without it" status 1 "$ha" prof "$sleeper" start
-check "a signal that it does not catch" status 1 "$ha" prof "$sleeper" dump -s 45
+check "a signal that it does not catch" status 1 "$ha" prof "$sleeper" dump -s 45 -o "$tmp/none.pb"
+check "and leaves no file" test ! -e "$tmp/none.pb"
 check "and it lives" kill -0 "$sleeper"
 check "no process" status 1 "$ha" leaks 4194303
 check "no file and no number" status 2 "$ha" prof x start

@@ -122,22 +122,28 @@ static int dump(const char *what, const struct options *o)
 	const uint8_t *data;
 	size_t size, done = 0;
 	char name[64];
+	const char *path = name;
 	int ret, fd;
 
 	snprintf(name, sizeof(name), "heaparena.%d.pb", (int)pid);
-	fd = open(o->out ? o->out : name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (o->out)
+		path = o->out;
+	/* before we may have to become another user */
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
-		return fail("%s: %s", o->out ? o->out : name, strerror(errno));
+		return fail("%s: %s", path, strerror(errno));
 	ret = control_dump(pid, o->signal, &data, &size);
 	while (!ret && done < size) {
 		ssize_t n = write(fd, data + done, size - done);
 
 		if (n <= 0)
-			ret = fail("%s: %s", o->out ? o->out : name, strerror(errno));
+			ret = fail("%s: %s", path, strerror(errno));
 		else
 			done += n;
 	}
 	close(fd);
+	if (ret)
+		unlink(path);
 	return ret;
 }
 
