@@ -75,10 +75,10 @@ class Chart:
     def y(self, kb):
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * kb / MIB / self.top_mib
 
-    def level(self, kb, text, seconds=0.0, end=None):
+    def level(self, kb, text, seconds=0.0, end=None, below=False):
         end = self.seconds if end is None else end
         self.svg.line(self.x(seconds), self.y(kb), self.x(end), self.y(kb), "#d00", 1.2, "5 3")
-        self.svg.text(self.x(end) - 4, self.y(kb) - 5, text, 10, "end", fill="#d00")
+        self.svg.text(self.x(end) - 4, self.y(kb) + (14 if below else -5), text, 10, "end", fill="#d00")
 
     def moment(self, seconds, text):
         self.svg.line(self.x(seconds), TOP, self.x(seconds), HEIGHT - BOTTOM, "#bbb", 0.8, "2 3")
@@ -133,7 +133,7 @@ def draw_burst(data, picture, path):
     chart.moment(freed - where, "97 % freed")
     chart.moment(gone - where, "all freed")
     chart.level(value(ours, "freed"), "kernel pages that hold a living byte",
-                freed - where, gone - where)
+                freed - where, gone - where, below=True)
     for n, r in runs.items():
         chart.curve(names, n, r["samples"], shift[n])
     return chart.save(data, path)
