@@ -123,7 +123,7 @@ say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq numa abort apps golden
-.PHONY: all libs tests check demo bench bench-quick vmtest install uninstall deb debcheck clean help deps sizeclasses \
+.PHONY: all libs tests check demo bench bench-quick bench-rss vmtest install uninstall deb debcheck clean help deps sizeclasses \
 	sizecheck headercheck layercheck man $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
@@ -209,6 +209,11 @@ bench bench-quick:
 	@tools/scripts/deps build run peers programs
 	@$(remake) all $(O)/page_find
 	@tools/bench/run --build $(O) $(if $(filter bench-quick,$@),--quick) $(BENCHFLAGS)
+#: bench-rss    resident memory over time, four pictures in build/bench-rss; ten minutes
+bench-rss:
+	@tools/scripts/deps build run peers
+	@$(remake) all
+	@tools/bench/rss --build $(O) $(BENCHFLAGS)
 #: vmtest       tests on real kernels in virtual machines (VM='ROW...' picks some)
 vmtest:
 	@tools/scripts/deps build arm64 vm

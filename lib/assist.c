@@ -3,8 +3,9 @@
  * Assists: allocations that meet a limit give memory back before they go on.
  *
  *	soft   free pages, as many as are wanted and some more; when there are not
- *	       enough, what depots and windows hold, and all that is cached when that
- *	       is more than its share, once in a while.  Several threads
+ *	       enough, what depots and windows hold, all that is cached when that
+ *	       is more than its share, and pages inside spans of classes that rest,
+ *	       once in a while.  Several threads
  *	       at once; all of them together take half of a CPU at most, by a leaky
  *	       bucket: when it is full, allocations pass the limit.
  *	hard   step by step until the request fits: free pages, windows, everything
@@ -25,6 +26,7 @@
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
+#include "scavenge.h"
 
 /* A soft assist gives back this much, and as much as is asked for if that is more. */
 #define GIVE_MIN	(1UL << 20)
@@ -103,6 +105,8 @@ static void soft_work(size_t want, bool drain)
 			mcache_drain_all();
 		drain_depots();
 		done += give_back(want - done);
+		if (done < want)
+			done += scavenge_rested(want - done);
 	}
 	if (done)
 		atomic_add_relaxed(&assist_stat.nr, 1);

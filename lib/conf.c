@@ -214,6 +214,11 @@ static bool set_soft(struct heap_conf *c, struct word v)
 	return word_size(v, &c->soft);
 }
 
+static bool set_hugetlb(struct heap_conf *c, struct word v)
+{
+	return word_bool(v, &c->hugetlb);
+}
+
 static bool set_cgroup(struct heap_conf *c, struct word v)
 {
 	return word_bool(v, &c->cgroup);
@@ -283,6 +288,7 @@ static const struct {
 	{ "background", set_background },
 	{ "limit", set_limit },
 	{ "soft", set_soft },
+	{ "hugetlb", set_hugetlb },
 	{ "cgroup", set_cgroup },
 	{ "headroom", set_headroom },
 	{ "report", set_report },

@@ -28,6 +28,7 @@ struct heap_conf {
 	bool numa_on;			/* false: one node, whatever the machine has */
 	unsigned int numa_fake;		/* logical nodes, 0: real ones */
 	enum conf_thp thp;
+	bool hugetlb;			/* arenas from the kernel's pool of huge pages */
 	bool background;		/* a thread may give memory back */
 	struct conf_size limit;		/* allocation fails above it */
 	struct conf_size soft;		/* memory is given back sooner above it */

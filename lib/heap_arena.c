@@ -247,9 +247,10 @@ static bool arena_headroom(void)
 
 static uintptr_t arena_try_reserve(size_t size, unsigned int nid)
 {
-	uintptr_t p = (uintptr_t)vm_reserve(arenas.hint, size, ARENA_SIZE);
-	uintptr_t base;
+	uintptr_t p = arenas.hint, base;
 
+	if (!conf.hugetlb || !vm_reserve_hugetlb(p, size))
+		p = (uintptr_t)vm_reserve(arenas.hint, size, ARENA_SIZE);
 	if (!p)
 		return 0;
 	/* Addresses beyond the index (an odd kernel) are of no use. */

@@ -64,7 +64,11 @@ struct heap_arena {
 	uintptr_t base;				/* (c) */
 	size_t reserved;			/* (l RANK_MHEAP) bytes of it reserved */
 	unsigned int nid;			/* (c) */
+	uint32_t huge;				/* (a) chunks on huge pages; see lib/thp.c */
+	uint8_t dense[ARENA_CHUNKS];		/* lib/collapse.c's: looks at which it was dense */
 };
+
+static_assert(ARENA_CHUNKS <= 32, "a bit a chunk");
 
 #if ARENA_L1_BITS == 0
 extern struct heap_arena **arena_index __hidden;

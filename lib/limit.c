@@ -118,6 +118,13 @@ bool limit_passed(void)
 	return limit_total() > limit_soft();
 }
 
+bool limit_close(void)
+{
+	size_t soft = limit_soft();
+
+	return soft != LIMIT_NONE && limit_total() > soft - soft / 8;
+}
+
 static void limit_check_slow(size_t bytes, size_t total) __noinline;
 static void limit_check_slow(size_t bytes, size_t total)
 {

@@ -48,6 +48,8 @@ bool limit_fits(size_t bytes);
 size_t limit_excess(void);
 /* The soft limit is passed. */
 bool limit_passed(void);
+/* Less than an eighth below it? */
+bool limit_close(void);
 
 /* Before @bytes of pages are asked for, no lock held: may assist. */
 void limit_check(size_t bytes);

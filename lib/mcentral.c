@@ -27,6 +27,7 @@
 #include "limit.h"
 #include "mcentral.h"
 #include "mheap.h"
+#include "span_drop.h"
 
 /* Bytes of objects a depot may hold, and bounds of the batches. */
 #define DEPOT_BYTES	(64UL << 10)
@@ -362,35 +363,14 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 		mheap_free_span(spans[--nr_empty]);
 }
 
-/* Under the lock: nobody can take an object of the pages meanwhile. */
-static size_t scavenge_span(struct mspan *s)
-{
-	unsigned int shift = ctz64(vm_page_size);
-	size_t bytes = 0, size;
-	uintptr_t addr;
-
-	while ((addr = mspan_drop(s, shift, &size))) {
-		int err = vm_return((void *)addr, size);
-
-		PROBE(scavenge, s->nid, addr, size, !err);
-		if (err) {
-			/* still there: not tried again before the next round */
-			s->dropped &= ~bits_mask((addr - s->start) >> shift,
-						 size >> shift);
-			break;
-		}
-		bytes += size;
-	}
-	return bytes;
-}
-
 bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
-		       unsigned int nr_spans, size_t *bytes)
+		       unsigned int nr_spans, bool all, size_t *bytes)
 {
 	struct mcentral *mc = &mcentrals[nid][sc];
 	unsigned int left = nr_spans;
-	size_t got;
+	struct span_drop drop;
 
+	span_drop_init(&drop, all);
 	lock_acquire(&mc->lock);
 	for (unsigned int i = 0; i < SPAN_SET_LISTS && left; i++) {
 		struct list_head *head = &mc->partial.lists[i];
@@ -404,14 +384,15 @@ bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 			s->round = round;
 			list_del(&s->link);
 			list_add_tail(&s->link, head);
-			got = scavenge_span(s);
-			atomic_add_relaxed(&mc->dropped, got);
-			limit_dropped(got);
-			*bytes += got;
+			span_drop_add(&drop, s);
 			left--;
 		}
 	}
+	span_drop_flush(&drop);
+	atomic_add_relaxed(&mc->dropped, drop.bytes);
+	limit_dropped(drop.bytes);
 	lock_release(&mc->lock);
+	*bytes += drop.bytes;
 	return left == 0;
 }
 

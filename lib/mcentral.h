@@ -66,11 +66,12 @@ void mcentral_free(unsigned int nid, unsigned int sc,
 void mcentral_disown(struct mspan *s);
 /*
  * Give whole free kernel pages inside partly used spans back to the kernel, in
- * spans not visited in @round yet, at most @nr_spans of them.  *bytes: what went
- * back.  False when there was nothing left to visit.
+ * spans not visited in @round yet, at most @nr_spans of them; @all: also where that
+ * splits huge pages for little.  *bytes: what went back.  False when there was
+ * nothing left to visit.
  */
 bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
-		       unsigned int nr_spans, size_t *bytes);
+		       unsigned int nr_spans, bool all, size_t *bytes);
 /* Empty the depot of one class into its spans; it is as wide as at first again. */
 void mcentral_drain(unsigned int nid, unsigned int sc);
 /* The same with one batch of it. */

@@ -39,10 +39,15 @@
 #include "numa.h"
 
 #define GROW_STEP	CHUNK_SIZE
+/* A heap of this size goes on in huge pages when it is dense (lib/thp.c). */
+#define HUGE_FROM	(64UL << 20)
+/* With so many of its pages free a chunk is no more worth being on huge pages. */
+#define SPARSE_PAGES	(CHUNK_PAGES / 8)
 /* Descriptors moved to a heap cache at once. */
 #define SPAN_STASH	8
 /* What one call gives back to the kernel between two looks at the lock. */
 #define RELEASE_MAX	(1024UL << 10)
+#define RELEASE_RUNS	32
 
 /* Other threads may take what was made room for. */
 #define LIMIT_TRIES	4
@@ -117,6 +122,18 @@ static void mheap_advise(uintptr_t base, size_t size)
 	vm_advise_huge((void *)base, size, conf.thp == THP_ALWAYS);
 }
 
+/*
+ * Will what comes next be filled by small objects, to the brim?  The heap is large
+ * and nearly full; what a chunk can lie unused by then is a part in 32 of it.
+ */
+static bool mheap_goes_huge(const struct mheap *h, size_t nr_pages)
+{
+	return thp_size() && thp_size() <= GROW_STEP && nr_pages < HEAP_CACHE_MAX_PAGES &&
+	       h->pages.nr_pages >= HUGE_FROM >> HA_PAGE_SHIFT &&
+	       h->pages.nr_free - h->pages.nr_scav <= h->pages.nr_pages / 32 &&
+	       h->pages.nr_scav <= h->pages.nr_pages / 32;
+}
+
 /* Prepare the next @size bytes of the growth area and give them to page_alloc. */
 static int mheap_take(struct mheap *h, size_t size)
 {
@@ -138,6 +155,7 @@ static int mheap_take(struct mheap *h, size_t size)
 static int mheap_grow(struct mheap *h, size_t nr_pages)
 {
 	size_t need = align_up(nr_pages << HA_PAGE_SHIFT, GROW_STEP);
+	bool huge = mheap_goes_huge(h, nr_pages);
 	size_t size;
 	uintptr_t base;
 
@@ -161,7 +179,12 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 		return -ENOMEM;
 	/* before more is touched, let go of what nobody uses */
 	atomic_add_relaxed(&mheap_epoch, 1);
-	return mheap_take(h, need);
+	base = h->grow_base;
+	if (mheap_take(h, need))
+		return -ENOMEM;
+	if (huge)
+		thp_front_grow(&h->front, base, need);
+	return 0;
 }
 
 static size_t pages_out(const struct mheap *h)
@@ -408,6 +431,9 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 	size_t bytes = nr_pages << HA_PAGE_SHIFT;
 	struct mspan *s;
 
+	/* what a descriptor can say */
+	if (nr_pages > UINT32_MAX)
+		return NULL;
 	limit_check(bytes);
 	s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
 	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
@@ -463,7 +489,7 @@ void mheap_make_large(struct mspan *s)
 	smp_store_release(&s->state, MSPAN_LARGE);
 	atomic_add_relaxed(&h->nr_large, 1);
 	atomic_add_relaxed(&h->nr_large_now, 1);
-	atomic_add_relaxed(&h->large_bytes, s->nr_pages << HA_PAGE_SHIFT);
+	atomic_add_relaxed(&h->large_bytes, mspan_size(s));
 }
 
 static bool mheap_try_resize(struct mspan *s, size_t nr_pages)
@@ -524,35 +550,122 @@ void mheap_flush_caches(unsigned int nid)
 	}
 }
 
-size_t mheap_release(unsigned int nid, size_t max)
+/*
+ * Under the lock: may a run at @base go, from a chunk on huge pages?  When it does,
+ * the chunk is no such any more.  Else what it keeps is added to *kept.
+ */
+static bool may_split(struct mheap *h, uintptr_t base, size_t *kept)
 {
-	struct mheap *h = &mheaps[nid];
-	size_t min_pages = max_size(1, vm_page_size >> HA_PAGE_SHIFT);
-	size_t done = 0, nr;
-	uintptr_t limit = ~0UL, base;
+	uintptr_t chunk = align_down(base, CHUNK_SIZE);
+	size_t nr_free;
 
-	while (done < max) {
-		bool scav;
+	if (!thp_is_huge(base))
+		return true;
+	/* the run itself is marked in use by now */
+	nr_free = page_alloc_count_free(&h->pages, chunk, CHUNK_PAGES);
+	if (kept && nr_free < SPARSE_PAGES) {
+		*kept += nr_free << HA_PAGE_SHIFT;
+		return false;
+	}
+	thp_set_huge(chunk, CHUNK_SIZE, false);
+	return true;
+}
 
-		lock_acquire(&h->lock);
-		base = page_alloc_take_unscav(&h->pages, limit, min_pages,
-					      RELEASE_MAX >> HA_PAGE_SHIFT, &nr);
-		h->nr_going += base ? nr : 0;
-		mheap_unlock(h);
+/*
+ * Under the lock: runs of free resident pages below *limit, highest first, until
+ * they are @max bytes; how many.  Nobody is given a page of them until they are put
+ * back.
+ */
+static unsigned int take_runs(struct mheap *h, struct iovec *runs, size_t max,
+			      uintptr_t *limit, size_t *kept)
+{
+	size_t min_pages = max_size(1, vm_page_size >> HA_PAGE_SHIFT), sum = 0, nr_pages;
+	unsigned int nr = 0;
+
+	thp_front_close(&h->front);
+	while (nr < RELEASE_RUNS && sum < max) {
+		uintptr_t base = page_alloc_take_unscav(&h->pages, *limit, min_pages,
+							RELEASE_MAX >> HA_PAGE_SHIFT,
+							&nr_pages);
+
 		if (!base)
 			break;
-		scav = vm_return((void *)base, nr << HA_PAGE_SHIFT) == 0;
+		*limit = base;
+		if (!may_split(h, base, kept)) {
+			page_alloc_free(&h->pages, base, nr_pages, false);
+			*kept += nr_pages << HA_PAGE_SHIFT;
+			*limit = align_down(base, CHUNK_SIZE);
+			continue;
+		}
+		runs[nr].iov_base = (void *)base;
+		runs[nr++].iov_len = nr_pages << HA_PAGE_SHIFT;
+		h->nr_going += nr_pages;
+		sum += nr_pages << HA_PAGE_SHIFT;
+	}
+	return nr;
+}
+
+/* Under the lock: the first @done of them have gone. */
+static size_t put_runs(struct mheap *h, const struct iovec *runs, unsigned int nr,
+		       unsigned int done)
+{
+	size_t bytes = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		size_t nr_pages = runs[i].iov_len >> HA_PAGE_SHIFT;
+
+		h->nr_going -= nr_pages;
+		h->nr_given += i < done ? nr_pages : 0;
+		page_alloc_free(&h->pages, (uintptr_t)runs[i].iov_base, nr_pages, i < done);
+		bytes += i < done ? runs[i].iov_len : 0;
+	}
+	return bytes;
+}
+
+static size_t release(unsigned int nid, size_t max, size_t *kept)
+{
+	struct mheap *h = &mheaps[nid];
+	struct iovec runs[RELEASE_RUNS];
+	uintptr_t limit = ~0UL;
+	unsigned int nr, gone;
+	size_t done = 0;
+
+	while (done < max) {
 		lock_acquire(&h->lock);
-		h->nr_going -= nr;
-		h->nr_given += scav ? nr : 0;
-		page_alloc_free(&h->pages, base, nr, scav);
+		nr = take_runs(h, runs, min_size(max - done, RELEASE_MAX), &limit, kept);
 		mheap_unlock(h);
-		PROBE(scavenge, nid, base, nr << HA_PAGE_SHIFT, scav);
-		if (scav)
-			done += nr << HA_PAGE_SHIFT;
-		limit = base;
+		if (!nr)
+			break;
+		gone = vm_return_many(runs, nr);
+		lock_acquire(&h->lock);
+		done += put_runs(h, runs, nr, gone);
+		mheap_unlock(h);
+		for (unsigned int i = 0; i < nr; i++)
+			PROBE(scavenge, nid, (uintptr_t)runs[i].iov_base, runs[i].iov_len,
+			      i < gone);
 	}
 	return done;
+}
+
+size_t mheap_release(unsigned int nid, size_t max)
+{
+	return release(nid, max, NULL);
+}
+
+size_t mheap_release_sparse(unsigned int nid, size_t max, size_t *kept)
+{
+	return release(nid, max, kept);
+}
+
+void mheap_close_front(unsigned int nid)
+{
+	struct mheap *h = &mheaps[nid];
+
+	if (atomic_load_relaxed(&h->front.base) == atomic_load_relaxed(&h->front.end))
+		return;
+	lock_acquire(&h->lock);
+	thp_front_close(&h->front);
+	lock_release(&h->lock);
 }
 
 size_t mheap_again(unsigned int nid, bool take)

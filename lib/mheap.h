@@ -12,6 +12,7 @@
 #include "mspan.h"
 #include "page_alloc.h"
 #include "page_cache.h"
+#include "thp.h"
 
 /* CPU slots share this many page caches; a busy one is passed by. */
 #define NR_HEAP_CACHES		16
@@ -30,6 +31,7 @@ struct mheap {
 	uintptr_t grow_base;				/* (l) reserved for this node and not */
 	uintptr_t grow_end;				/*     in pages yet: [base, end), of */
 	uintptr_t ready_end;				/*     which [base, ready) is prepared */
+	struct thp_front front;				/* (l) of it, on huge pages when touched */
 	size_t nr_donated;				/* (l) pages that became metadata */
 	size_t peak;					/* (l) pages in use, since last asked */
 	size_t notice;					/* (a) free pages to tell of at once; 0: none */
@@ -88,6 +90,13 @@ void mheap_make_large(struct mspan *s);
  * that went back.
  */
 size_t mheap_release(unsigned int nid, size_t max);
+/*
+ * The same, but for the few free pages of chunks on huge pages, which would be
+ * split: *kept, bytes of what was passed over.
+ */
+size_t mheap_release_sparse(unsigned int nid, size_t max, size_t *kept);
+/* Nothing becomes a huge page by itself from here on. */
+void mheap_close_front(unsigned int nid);
 /* Bytes of free pages that are resident; without a lock, a moment's view. */
 size_t mheap_resident_free(unsigned int nid);
 /* Empty the page caches into the heap. */

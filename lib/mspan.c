@@ -25,6 +25,7 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 	s->nid = nid;
 	s->set_idx = 0;
 	s->hint = 0;
+	s->dropped = 0;
 	s->user_size = 0;
 	/* pairs with the acquires in lib/lookup.c */
 	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);

@@ -50,7 +50,8 @@ enum mspan_state {
 
 struct mspan {
 	uintptr_t start;		/* (c) while in use; first: the free list's link */
-	size_t nr_pages;		/* (c) while in use; large: realloc may change it */
+	uint32_t nr_pages;		/* (c) while in use; large: realloc may change it */
+	uint32_t dropped;		/* (l) kernel pages given back, see mspan_drop() */
 	struct list_head link;		/* (l) partial set, or itself */
 	uint8_t *object_state;		/* (c) for ever: a byte an object */
 	uint32_t size;			/* (c) object size; 0 for large */
@@ -59,14 +60,13 @@ struct mspan {
 	uint8_t state;			/* (a) enum mspan_state, written last */
 	uint8_t sc;			/* (c) size class */
 	uint8_t nid;			/* (c) */
-	uint8_t set_idx;		/* (l) which list of the set it is on */
+	uint8_t set_idx;		/* (l) which list of the set; in a heap: last round */
 	uint16_t hint;			/* (l) no free bit in words below it */
 	uint16_t seq;			/* (a) counts the lives of this descriptor */
 	union {
 		size_t user_size;	/* (a) large: bytes asked for */
 		struct ha_heap *heap;	/* (c) either kind, in a heap of the user's */
 		struct {		/* (l) small: */
-			uint32_t dropped;	/* kernel pages given back, see mspan_drop() */
 			uint16_t round;		/* of the scavenger's last visit */
 			uint16_t user;		/* cache slot last served, + 1 */
 		};
@@ -103,7 +103,7 @@ static inline size_t mspan_state_bytes(unsigned int sc)
 
 static inline size_t mspan_size(const struct mspan *s)
 {
-	return s->nr_pages << HA_PAGE_SHIFT;
+	return (size_t)s->nr_pages << HA_PAGE_SHIFT;
 }
 
 static inline bool mspan_contains(const struct mspan *s, uintptr_t addr)
@@ -147,8 +147,8 @@ void mspan_free(struct mspan *s, unsigned int word, uint64_t mask);
  * The next run of whole kernel pages (1 << @page_shift bytes) of a small span that
  * no object out of the span touches and that has not been given back yet: its
  * address, *size in bytes, and it is marked as given back.  0 when there is none.
- * Who allocates from the span clears s->dropped before.  Caller: the mcentral
- * lock, held until the memory is gone.
+ * Who allocates from the span clears s->dropped before.  Caller: the mcentral or
+ * heap lock, held until the memory is gone.
  */
 uintptr_t mspan_drop(struct mspan *s, unsigned int page_shift, size_t *size);
 

@@ -9,10 +9,10 @@
  *	partly used spans kernel pages inside that hold no object, of classes that
  *	                  have rested for a while
  *
- * The goal, a node: the memory in use, as a peak that decays (PEAK_SHIFT), plus a
- * sixteenth unless the whole process rests, or what was given back and taken again
- * soon after, which decays as well: that was not to spare, however much is free.  A
- * load that swings faster than the peak
+ * The goal, a node: the memory in use, as a peak that is held for a while (HOLD_MS)
+ * and then decays (PEAK_SHIFT), plus a sixteenth unless the whole process rests, or
+ * what was given back and taken again soon after, which decays as well: that was not
+ * to spare, however much is free.  A load that swings faster than the peak
  * decays keeps its pages; one that has gone down for good gives half of them up
  * soon, and the rest within seconds.  After Go's heap goal
  * (src/runtime/mgcscavenge.go), with time in place of collections.
@@ -21,39 +21,47 @@
  *  1. Memory is dropped only while it cannot be allocated: free pages are marked
  *     in use meanwhile (mheap_release), objects of a span need its mcentral lock.
  *  2. A class that is visited in a round is not visited again before it has been
- *     used and has rested again.
+ *     used, by more than a few refills, and rests again.
  *
  * One caller at a time (sysmon's thread, or ha_background_work()); no lock is held
  * on entry.
  */
 #include <time.h>
 
+#include "collapse.h"
 #include "limit.h"
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
 #include "scavenge.h"
+#include "uheap.h"
 
 /*
- * The goal's peak loses 1/16 of its height over what is used each TICK_MS, and so
- * does what was wanted again.
+ * The goal's peak loses 1/4 of its height over what is used each TICK_MS, but not so
+ * soon after it was last reached, or nearly; what was wanted again loses 1/16.
  */
 #define TICK_MS		100
 #define TICKS_MAX	64	/* since the last step; then nothing is left of it */
-#define PEAK_SHIFT	4
+#define PEAK_SHIFT	2
+#define AGAIN_SHIFT	4
+#define HOLD_MS		2000
 #define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
 /* A fall below half of the peak is followed soon: again after 1, 2, 4 ... 64 s. */
 #define FALL_MS		50	/* shorter ones are none */
 #define HALVE_MS	1000
 #define HALVE_MAX_MS	64000
-/* Caches and classes are looked at this often. */
+/* Caches and classes are looked at this often; near the soft limit more often. */
 #define REST_MS		1000
+#define REST_CLOSE_MS	200
 /* Refills and flushes in that time of a process that rests. */
 #define REST_EVENTS	32
+/* ... and of a class that rests; its spans are visited again after so many. */
+#define REST_FEW	8
+#define ROUND_EVENTS	64
 /* One madvise run, and spans visited under one hold of their lock. */
 #define RELEASE_STEP	(1UL << 20)
-#define SPAN_STEP	16
+#define SPAN_STEP	32
 /* Less than this above the goal is left alone. */
 #define RELEASE_MIN	(256UL << 10)
 #define RELEASE_MIN_PAGES	(RELEASE_MIN >> HA_PAGE_SHIFT)
@@ -61,12 +69,15 @@
 struct class_rest {
 	uint64_t activity;	/* refills and flushes when last looked at */
 	uint16_t round;		/* marks the spans visited since it was last used */
-	bool rested;		/* the same as the time before */
-	bool done;		/* all its spans visited since */
+	uint32_t since;		/* events since that round began */
+	bool rested;		/* next to none since the time before */
+	bool drained;		/* its depot, since it was last used */
+	bool done;		/* all its spans visited in this round */
 };
 
 static struct {
 	size_t peak[MAX_NODES];		/* pages */
+	uint64_t peak_at[MAX_NODES];	/* ms, when it was last reached */
 	size_t again[MAX_NODES];	/* pages given back that were wanted again */
 	bool halving[MAX_NODES];	/* on the way down to half of the peak */
 	uint64_t low_since[MAX_NODES];	/* ms, below half of the peak; 0: it is not */
@@ -77,6 +88,8 @@ static struct {
 	bool slots_done;
 	bool resting;			/* hardly a class is used */
 	struct class_rest rest[MAX_NODES][NR_SIZE_CLASSES];
+	/* (a) refills and flushes when scavenge_rested() last looked */
+	uint64_t seen[MAX_NODES][NR_SIZE_CLASSES];
 } sc;
 
 static uint64_t cpu_ns(void)
@@ -104,6 +117,7 @@ static size_t pages_used(unsigned int nid, const struct mheap_stat *st)
 
 	for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
 		dropped += atomic_load_relaxed(&mcentrals[nid][c].dropped);
+	dropped += uheap_dropped(nid);
 	return st->pages - st->free - (dropped >> HA_PAGE_SHIFT);
 }
 
@@ -142,20 +156,20 @@ static bool may_halve(unsigned int nid, size_t used, size_t high, size_t residen
 	return sc.halving[nid];
 }
 
-static void decay_by(size_t *pages, size_t over)
+static void decay_by(size_t *pages, size_t over, unsigned int shift)
 {
 	if (*pages > over)
-		*pages -= ((*pages - over) >> PEAK_SHIFT) + 1;
+		*pages -= ((*pages - over) >> shift) + 1;
 }
 
 /* Bytes of free resident memory above the node's goal. */
 static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 {
 	struct mheap_stat st;
-	size_t used, resident, goal, peak = mheap_take_peak(nid), out;
+	size_t used, resident, goal, peak = mheap_take_peak(nid), out, near;
 
 	for (unsigned int i = 0; i < ticks; i++)
-		decay_by(&sc.again[nid], 0);
+		decay_by(&sc.again[nid], 0, AGAIN_SHIFT);
 	sc.again[nid] += mheap_again(nid, true);
 	mheap_stat(nid, &st);
 	used = pages_used(nid, &st);
@@ -163,8 +177,12 @@ static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 	out = st.pages - st.free - used;
 	peak = max_size(peak > out ? peak - out : 0, used);
 	resident = used + st.free - st.returned;
-	if (ticks)
-		decay_by(&sc.peak[nid], used);
+	near = sc.peak[nid] - (sc.peak[nid] >> RETAIN_SHIFT);
+	if (peak >= near)
+		sc.peak_at[nid] = now;
+	/* close to what is used it has nothing to hold */
+	if (ticks && (used >= near || now - sc.peak_at[nid] >= HOLD_MS))
+		decay_by(&sc.peak[nid], used, PEAK_SHIFT);
 	if (sc.peak[nid] < peak)
 		sc.peak[nid] = peak;
 	goal = sc.peak[nid] + max_size(sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT,
@@ -184,25 +202,31 @@ static uint64_t class_activity(const struct mcentral *mc)
 }
 
 /*
- * Refills and flushes of the class since the last look.  None: its depot goes
- * home.
+ * Refills and flushes of the class since the last look.  None: its depot goes home.
+ * Few: it rests as well, since they are of its fullest spans, and the pages that could
+ * go are in others; its spans are visited anew when there have been some more.
  */
 static uint64_t look_at_class(unsigned int nid, unsigned int c)
 {
 	struct class_rest *r = &sc.rest[nid][c];
 	struct mcentral *mc = &mcentrals[nid][c];
 	uint64_t events = class_activity(mc) - r->activity;
-	bool same = events == 0;
 
-	if (!same) {
+	r->rested = events <= REST_FEW;
+	r->since += events;
+	if (events) {
+		mcentral_trim(nid, c);
+		r->drained = false;
+	} else if (!r->drained) {
+		mcentral_drain(nid, c);
+		r->since = ROUND_EVENTS + 1;
+		r->drained = true;
+	}
+	if (!r->rested || r->since > ROUND_EVENTS) {
 		r->done = false;
 		r->round = next_round();
+		r->since = 0;
 	}
-	r->rested = same;
-	if (!same)
-		mcentral_trim(nid, c);
-	else if (!r->done)
-		mcentral_drain(nid, c);
 	r->activity = class_activity(mc);
 	return events;
 }
@@ -217,13 +241,31 @@ static bool scavenge_spans(uint64_t end_ns)
 		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++) {
 			struct class_rest *r = &sc.rest[n][c];
 
+			if (r->rested && !r->done)
+				mheap_close_front(n);
 			while (r->rested && !r->done && cpu_ns() < end_ns)
 				r->done = !mcentral_scavenge(n, c, r->round, SPAN_STEP,
-							     &bytes);
-			all_done &= r->done || !class_activity(&mcentrals[n][c]);
+							     false, &bytes);
+			all_done &= (r->done && r->drained) || !class_activity(&mcentrals[n][c]);
 		}
 	}
 	return all_done;
+}
+
+/* The same in heaps of the user's that rest. */
+static bool scavenge_heaps(uint64_t end_ns)
+{
+	size_t bytes = 0;
+	bool more = false;
+
+	for (struct ha_heap *h = uheap_next(NULL); h; h = uheap_next(h)) {
+		bool left = true;
+
+		while (h->rested && cpu_ns() < end_ns && left)
+			left = uheap_scavenge(h, SPAN_STEP, false, &bytes);
+		more |= left;
+	}
+	return !more;
 }
 
 static bool scavenge_pages(uint64_t end_ns, unsigned int ticks, uint64_t now)
@@ -234,11 +276,15 @@ static bool scavenge_pages(uint64_t end_ns, unsigned int ticks, uint64_t now)
 		size_t left = above_goal(n, ticks, now);
 
 		while (left > RELEASE_MIN && cpu_ns() < end_ns) {
-			size_t done = mheap_release(n, min_size(left, RELEASE_STEP));
+			size_t kept = 0, done;
 
-			if (!done)
-				break;
+			done = mheap_release_sparse(n, min_size(left, RELEASE_STEP), &kept);
 			left -= min_size(done, left);
+			if (!done) {
+				/* nothing but what shall stay */
+				left -= min_size(kept, left);
+				break;
+			}
 			/* somebody wants it: look anew at the next step */
 			if (mheap_again(n, false) > RELEASE_MIN_PAGES)
 				left = 0;
@@ -290,7 +336,7 @@ bool scavenge_due(uint64_t now_ms)
 	return false;
 }
 
-bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
+bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns)
 {
 	uint64_t end_ns = cpu_ns() + budget_ns, events;
 	unsigned int ticks = min_size((now_ms - sc.tick_at) / TICK_MS, TICKS_MAX);
@@ -300,7 +346,7 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 		sc.tick_at = now_ms;
 		atomic_add_relaxed(&mheap_epoch, 1);
 	}
-	if (now_ms - sc.rest_at >= REST_MS) {
+	if (now_ms - sc.rest_at >= (limit_close() ? REST_CLOSE_MS : REST_MS)) {
 		sc.rest_at = now_ms;
 		sc.slots_done = mcache_drain_idle();
 		if (mcache_cached_bytes() > limit_cache_max())
@@ -309,13 +355,37 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns)
 		for (unsigned int n = 0; n < topo.nr_nodes; n++)
 			for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
 				events += look_at_class(n, c);
+		for (struct ha_heap *h = uheap_next(NULL); h; h = uheap_next(h))
+			uheap_look(h);
 		sc.resting = events < REST_EVENTS;
 		for (unsigned int n = 0; n < topo.nr_nodes && sc.resting; n++)
 			mheap_flush_caches(n);
 	}
 	scavenge_to_limit(end_ns);
 	done = scavenge_pages(end_ns, ticks, now_ms);
-	return scavenge_spans(end_ns) && done && sc.slots_done && peaks_settled();
+	done &= scavenge_spans(end_ns);
+	done &= scavenge_heaps(end_ns);
+	done &= collapse_step(now_ms, cpu_ns() + spare_ns);
+	return done && sc.slots_done && peaks_settled();
+}
+
+size_t scavenge_rested(size_t want)
+{
+	uint16_t round = next_round();
+	size_t bytes = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++) {
+			uint64_t now = class_activity(&mcentrals[n][c]);
+
+			if (xchg(&sc.seen[n][c], now) != now)
+				continue;
+			while (bytes < want &&
+			       mcentral_scavenge(n, c, round, SPAN_STEP, true, &bytes))
+				;
+		}
+	}
+	return bytes;
 }
 
 void scavenge_pressed(void)
@@ -341,10 +411,15 @@ size_t scavenge_all(void)
 		uint16_t round = next_round();
 
 		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
-			while (mcentral_scavenge(n, c, round, SPAN_STEP, &bytes))
+			while (mcentral_scavenge(n, c, round, SPAN_STEP, true, &bytes))
 				;
 		mheap_flush_caches(n);
 		bytes += mheap_release(n, SIZE_MAX);
+	}
+	for (struct ha_heap *h = uheap_next(NULL); h; h = uheap_next(h)) {
+		uheap_new_round(h);
+		while (uheap_scavenge(h, SPAN_STEP, true, &bytes))
+			;
 	}
 	return bytes;
 }

@@ -8,14 +8,19 @@
 
 #include <util/compiler.h>
 
-/*
- * One step of all duties, at most about @budget_ns of this thread's CPU time;
- * @now_ms any steady clock.  True when nothing is left to do until the heap is
- * used again.  One caller at a time.
- */
 /* Is there more to return at once than at the usual pace? */
 bool scavenge_due(uint64_t now_ms);
-bool scavenge_step(uint64_t now_ms, uint64_t budget_ns);
+/*
+ * One step of all duties, at most about @budget_ns of this thread's CPU time, and
+ * @spare_ns more for what can wait; @now_ms any steady clock.  True when nothing is left to do until the heap is
+ * used again.  One caller at a time.
+ */
+bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns);
+/*
+ * Pages inside spans of classes that have not been used since the last call, about
+ * @want bytes of them; what went back.  Any thread.
+ */
+size_t scavenge_rested(size_t want);
 /* Others need memory: everything free and what rests in caches, now. */
 void scavenge_pressed(void);
 /* Everything at once, whatever it costs; bytes given back. */

@@ -38,7 +38,7 @@ static size_t stats_dropped(unsigned int nid)
 
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
 		bytes += atomic_load_relaxed(&mcentrals[nid][sc].dropped);
-	return bytes;
+	return bytes + uheap_dropped(nid);
 }
 
 static __no_tsan void stats_node(unsigned int nid, struct ha_stats *st)
@@ -256,6 +256,7 @@ __attribute__((destructor)) static void stats_report(void)
 	report_field(&l, "hard_limit", st.hard_limit);
 	report_field(&l, "assists", st.nr_assists);
 	report_field(&l, "limited", st.nr_limited);
+	report_field(&l, "hugetlb", atomic_load_relaxed(&vm_stat.hugetlb));
 	line_str(&l, ",\"rseq\":");
 	line_str(&l, st.rseq ? "true" : "false");
 	report_field(&l, "nodes", st.nr_nodes);

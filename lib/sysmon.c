@@ -40,6 +40,7 @@
 
 #include <heaparena/heaparena.h>
 #include "assist.h"
+#include "collapse.h"
 #include "conf.h"
 #include "limit.h"
 #include "mcache.h"
@@ -50,13 +51,13 @@
 
 #define STEP_MS		100
 /*
- * 0.6 % of a CPU.  What is not used, at most 18 s worth, may be spent later: at 5 %
- * of a CPU, so that a burst is over in seconds; at once while the soft limit is
- * passed.  The mean over a minute stays at 1 %: 0.6 + 0.6 * 18 / 60.
+ * 0.5 % of a CPU.  What is not used, at most a minute's worth, may be spent later: at
+ * 5 % of a CPU, so that a burst is over in seconds; at once while the soft limit is
+ * passed.  The mean over any minute stays at 1 %: 0.5 + 0.5 * 60 / 60.
  */
-#define STEP_CPU_NS	(STEP_MS * 1000000ULL / 1000 * 6)
-#define SAVED_MAX_NS	(180 * STEP_CPU_NS)
-#define STEP_MAX_NS	(STEP_MS * 1000000ULL / 20)
+#define STEP_CPU_NS	(STEP_MS * 1000000LL / 1000 * 5)
+#define SAVED_MAX_NS	(60 * 1000 / STEP_MS * STEP_CPU_NS)
+#define STEP_MAX_NS	(STEP_MS * 1000000LL / 20)
 #define START_BYTES	(16UL << 20)
 /* Growth after which limits are looked at again, and an eighth of the heap. */
 #define NEXT_LOOK	(4UL << 20)
@@ -72,7 +73,8 @@ enum sysmon_state {
 static uint32_t state;			/* (a) enum sysmon_state; the futex */
 static uint32_t failures;		/* (a) threads that could not be started */
 static uint32_t stepping;		/* (a) 1: somebody is in a step */
-static uint64_t saved_ns = SAVED_MAX_NS;	/* CPU time not used yet; stepping's */
+/* CPU time not used yet, or taken in advance: a call cannot be cut; stepping's. */
+static int64_t saved_ns = SAVED_MAX_NS;
 static uint32_t kicked;			/* (a) 1: no pause before the next; a futex */
 
 static uint64_t now_ms(void)
@@ -103,7 +105,17 @@ static uint64_t step_budget(uint64_t now, bool urgent)
 	if (!last || saved_ns > SAVED_MAX_NS)
 		saved_ns = SAVED_MAX_NS;
 	last = now;
+	if (saved_ns < 0)
+		return 0;
 	return urgent || saved_ns < STEP_MAX_NS ? saved_ns : STEP_MAX_NS;
+}
+
+/* What may go to work that can wait: half of the savings are for giving back. */
+static uint64_t step_spare(void)
+{
+	int64_t spare = saved_ns - SAVED_MAX_NS / 2;
+
+	return spare <= 0 ? 0 : spare < STEP_MAX_NS ? spare : STEP_MAX_NS;
 }
 
 /* The size at which to look at limits again: soon, and when one is passed. */
@@ -111,17 +123,21 @@ static void set_wake(void)
 {
 	size_t total = limit_total(), soft = limit_soft(), at;
 
-	if (soft == LIMIT_NONE)
-		at = conf.cgroup ? max_size(total * 2, START_BYTES) : LIMIT_NONE;
-	else
+	if (soft != LIMIT_NONE || collapse_wanted(total))
 		at = total + total / 8 + NEXT_LOOK;
+	else if (conf.cgroup)
+		at = max_size(total * 2, START_BYTES);
+	else
+		at = LIMIT_NONE;
+	if (total < COLLAPSE_FROM && collapse_wanted(COLLAPSE_FROM))
+		at = min_size(at, COLLAPSE_FROM);
 	limit_wake_at(total <= soft ? min_size(at, soft) : at);
 }
 
 /* True when there is nothing left to do. */
 static bool sysmon_step(void)
 {
-	uint64_t now, cpu;
+	uint64_t now, cpu, budget;
 	bool done;
 
 	if (!try_cmpxchg_acquire(&stepping, 0, 1))
@@ -131,9 +147,9 @@ static bool sysmon_step(void)
 	pressure_poll(now);
 	if (pressure_fired(now))
 		scavenge_pressed();
-	done = scavenge_step(now, step_budget(now, limit_passed() || scavenge_due(now)));
-	cpu = cpu_ns() - cpu;
-	saved_ns -= cpu < saved_ns ? cpu : saved_ns;
+	budget = step_budget(now, limit_passed() || scavenge_due(now));
+	done = scavenge_step(now, budget, step_spare());
+	saved_ns -= cpu_ns() - cpu;
 	set_wake();
 	smp_store_release(&stepping, 0);
 	return done;
@@ -253,8 +269,9 @@ static void sysmon_wake(void)
 		set_wake();
 		smp_store_release(&stepping, 0);
 	}
-	sysmon_rouse(conf.background && limit_soft() != LIMIT_NONE &&
-		     limit_total() >= limit_soft() / 2);
+	sysmon_rouse(conf.background &&
+		     (collapse_wanted(limit_total()) ||
+		      (limit_soft() != LIMIT_NONE && limit_total() >= limit_soft() / 2)));
 	if (limit_passed())
 		sysmon_kick();
 }

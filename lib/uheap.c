@@ -39,10 +39,12 @@
 #include "debug.h"
 #include "fixalloc.h"
 #include "inspect.h"
+#include "limit.h"
 #include "lookup.h"
 #include "mcache.h"
 #include "mheap.h"
 #include "profile.h"
+#include "span_drop.h"
 #include "uheap.h"
 
 #define STRIPES		64
@@ -60,6 +62,8 @@ static struct {
 	struct ha_heap *all;		/* (a) newest first */
 	uint32_t nr;			/* (l) ever made */
 } heaps = { .lock = LOCK_INIT(RANK_HEAPS) };
+
+static size_t dropped[MAX_NODES];	/* (a) bytes given back inside spans */
 
 static void heap_lock(struct ha_heap *h)
 {
@@ -159,6 +163,18 @@ static void count_alloc(struct ha_heap *h, size_t bytes)
 	h->nr_allocs++;
 }
 
+/* Kernel pages of @s that were given back come back with its next object. */
+static void forget_dropped(struct mspan *s)
+{
+	size_t bytes = popcount64(s->dropped) * vm_page_size;
+
+	if (!bytes)
+		return;
+	atomic_sub_relaxed(&dropped[s->nid], bytes);
+	limit_dropped(-bytes);
+	s->dropped = 0;
+}
+
 /* Under the lock: an object of a span at hand. */
 static void *take_small(struct ha_heap *h, unsigned int sc)
 {
@@ -168,6 +184,7 @@ static void *take_small(struct ha_heap *h, unsigned int sc)
 	if (list_empty(&h->partial[sc]))
 		return NULL;
 	s = list_entry(h->partial[sc].next, struct mspan, link);
+	forget_dropped(s);
 	mspan_alloc(s, &slot, 1);
 	if (mspan_full(s)) {
 		list_del(&s->link);
@@ -362,6 +379,7 @@ static struct mspan *put_object(struct ha_heap *h, struct mspan *s, unsigned int
 		if (s->nr_alloc || (partial->next == &s->link && partial->prev == &s->link))
 			return NULL;
 	}
+	forget_dropped(s);
 	list_del(&s->link);
 	h->mapped -= mspan_size(s);
 	return s;
@@ -412,6 +430,7 @@ static void take_list(struct ha_heap *h, struct list_head *from, struct list_hea
 
 		end_samples(s);
 		memset(s->object_state, OBJECT_FREE, s->nelems);
+		forget_dropped(s);
 		h->mapped -= mspan_size(s);
 		list_del(&s->link);
 		list_add(&s->link, all);
@@ -443,6 +462,72 @@ void uheap_reset(struct ha_heap *h, bool last)
 	}
 	if (last)
 		smp_store_release(&h->used, 0);
+}
+
+/*
+ * Pages inside spans.
+ */
+
+static void __new_round(struct ha_heap *h)
+{
+	h->round = h->round % 255 + 1;
+	h->visited = false;
+}
+
+void uheap_new_round(struct ha_heap *h)
+{
+	heap_lock(h);
+	__new_round(h);
+	heap_unlock(h);
+}
+
+bool uheap_look(struct ha_heap *h)
+{
+	heap_lock(h);
+	h->rested = h->nr_allocs + h->nr_frees == h->seen;
+	h->seen = h->nr_allocs + h->nr_frees;
+	if (!h->rested)
+		__new_round(h);
+	heap_unlock(h);
+	return h->rested;
+}
+
+bool uheap_scavenge(struct ha_heap *h, unsigned int nr_spans, bool all, size_t *bytes)
+{
+	unsigned int left = nr_spans;
+	struct span_drop drop;
+
+	span_drop_init(&drop, all);
+	heap_lock(h);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES && left && !h->visited; sc++) {
+		struct list_head *head = &h->partial[sc];
+
+		/* Visited ones go to the end: one that has been says all have. */
+		while (left && !list_empty(head)) {
+			struct mspan *s = list_entry(head->next, struct mspan, link);
+
+			if (s->set_idx == h->round)
+				break;
+			s->set_idx = h->round;
+			list_del(&s->link);
+			list_add_tail(&s->link, head);
+			span_drop_add(&drop, s);
+			left--;
+		}
+	}
+	span_drop_flush(&drop);
+	for (unsigned int n = 0; n < MAX_NODES; n++)
+		atomic_add_relaxed(&dropped[n], drop.bytes_of[n]);
+	limit_dropped(drop.bytes);
+	h->visited |= left != 0;
+	heap_unlock(h);
+	*bytes += drop.bytes;
+	return left == 0;
+}
+
+size_t uheap_dropped(unsigned int nid)
+{
+	return atomic_load_relaxed(&dropped[nid]);
 }
 
 void uheap_set_limit(struct ha_heap *h, size_t limit)

@@ -26,6 +26,10 @@ struct ha_heap {
 	size_t nr_allocs;		/* (l) */
 	size_t nr_frees;		/* (l) */
 	size_t nr_tiny;			/* (l) */
+	uint64_t seen;			/* the scavenger's: allocs and frees, last time */
+	bool rested;			/* the same; the scavenger's */
+	bool visited;			/* (l) all its spans, in this round */
+	uint8_t round;			/* (l) never 0 once begun, which is a new span's */
 	char *tiny;			/* (l) where the next tiny object goes */
 	char *tiny_end;			/* (l) */
 	struct list_head full;		/* (l) spans without room, and large ones */
@@ -58,6 +62,20 @@ void uheap_stat(struct ha_heap *h, struct ha_heap_stats *st);
 void uheap_name(struct ha_heap *h, char *name);
 /* Bytes of live objects of size classes, all heaps. */
 size_t uheap_small_bytes(void);
+
+/*
+ * Whole free kernel pages inside partly used spans.  One caller at a time, but for
+ * uheap_new_round(), after which all spans of the heap are visited once more.
+ *
+ * uheap_look: has the heap been at rest since the last look?  If not: a new round.
+ * uheap_scavenge: give back pages in at most @nr_spans spans not visited in this
+ * round; @all: also where that splits huge pages for little; *bytes: what went.  False when nothing was left to visit.
+ */
+void uheap_new_round(struct ha_heap *h);
+bool uheap_look(struct ha_heap *h);
+bool uheap_scavenge(struct ha_heap *h, unsigned int nr_spans, bool all, size_t *bytes);
+/* Bytes given back inside spans of heaps, on one node. */
+size_t uheap_dropped(unsigned int nid);
 
 bool uheap_fork_held(void);
 void uheap_fork_prepare(bool nested);

@@ -23,6 +23,7 @@
  */
 #include <errno.h>
 #include <linux/mempolicy.h>
+#include <linux/mman.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -42,15 +43,25 @@
 #else
 #define VM_MAP_EXACT		MAP_FIXED_NOREPLACE
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+#ifndef SYS_process_madvise
+#define SYS_process_madvise	440
+#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA		0x53564d41
 #define PR_SET_VMA_ANON_NAME	0
 #endif
 
+/* This process itself, where a pidfd is asked for (Linux 6.14). */
+#define VM_PIDFD_SELF		(-10000)
+
 struct vm_stat vm_stat;
 size_t vm_page_size = 4096;
 
 static bool vm_no_names;	/* the kernel said EINVAL once */
+static bool vm_no_many;		/* (a) no way to return ranges in one call */
 
 #ifdef CONFIG_FAULT_INJECTION
 static long vm_fail_at;
@@ -160,6 +171,29 @@ bool vm_reserve_at(uintptr_t addr, size_t size)
 	return true;
 }
 
+/*
+ * Without MAP_NORESERVE: the pool sets the pages aside here, or says no, and a touch
+ * never fails.  That is why they are not returned either: the pool would not set them
+ * aside again.
+ */
+bool vm_reserve_hugetlb(uintptr_t addr, size_t size)
+{
+	void *p;
+
+	if (!is_aligned(addr, VM_HUGETLB_SIZE) || !is_aligned(size, VM_HUGETLB_SIZE))
+		return false;
+	p = vm_mmap(addr, size, PROT_NONE, MAP_HUGETLB | MAP_HUGE_2MB | VM_MAP_EXACT);
+	if (!p)
+		return false;
+	if ((uintptr_t)p != addr) {
+		vm_munmap(p, size);
+		return false;
+	}
+	atomic_add_relaxed(&vm_stat.hugetlb, size);
+	vm_reserved(p, size);
+	return true;
+}
+
 void *vm_reserve(uintptr_t hint, size_t size, size_t align)
 {
 	uintptr_t p, start, end;
@@ -213,6 +247,40 @@ int vm_return(void *addr, size_t size)
 		err = -errno;
 	errno = saved;
 	return err;
+}
+
+/*
+ * Many ranges in one call: one hold of the kernel's lock and one flush of the TLB
+ * for all of them, a third of the time.  A filter of system calls may end a process
+ * for a call that it does not know, and is not asked to find out.
+ */
+static bool vm_may_many(void)
+{
+	return !atomic_load_relaxed(&vm_no_many) && prctl(PR_GET_SECCOMP) == 0;
+}
+
+unsigned int vm_return_many(const struct iovec *ranges, unsigned int nr)
+{
+	int saved = errno;
+	unsigned int done = 0;
+	ssize_t left;
+
+	if (nr > 1 && vm_may_many()) {
+		if (vm_fault())
+			return 0;
+		vm_count_call();
+		left = syscall(SYS_process_madvise, VM_PIDFD_SELF, ranges, (size_t)nr,
+			       MADV_DONTNEED, 0);
+		/* or one of the ranges is not to be had back */
+		if (left < 0 && errno != EINVAL && errno != ENOMEM)
+			atomic_store_relaxed(&vm_no_many, true);
+		for (; left > 0 && done < nr && ranges[done].iov_len <= (size_t)left; done++)
+			left -= ranges[done].iov_len;
+	}
+	errno = saved;
+	while (done < nr && !vm_return(ranges[done].iov_base, ranges[done].iov_len))
+		done++;
+	return done;
 }
 
 void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind)
@@ -330,4 +398,38 @@ void vm_advise_huge(void *addr, size_t size, bool huge)
 	vm_count_call();
 	madvise(addr, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	errno = saved;
+}
+
+int vm_collapse(void *addr, size_t size)
+{
+	int saved = errno, err = 0;
+
+	if (vm_fault())
+		return -ENOMEM;
+	vm_advise_huge(addr, size, true);
+	vm_count_call();
+	if (madvise(addr, size, MADV_COLLAPSE))
+		err = -errno;
+	vm_advise_huge(addr, size, false);
+	errno = saved;
+	return err;
+}
+
+size_t vm_count_resident(void *addr, size_t size)
+{
+	unsigned char map[1024];
+	size_t step = sizeof(map) * vm_page_size, nr = 0;
+	int saved = errno;
+
+	for (size_t at = 0; at < size; at += step) {
+		size_t part = size - at < step ? size - at : step;
+
+		vm_count_call();
+		if (mincore((char *)addr + at, part, map))
+			break;
+		for (size_t i = 0; i < part / vm_page_size; i++)
+			nr += map[i] & 1;
+	}
+	errno = saved;
+	return nr;
 }

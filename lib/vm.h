@@ -6,6 +6,8 @@
 #ifndef _LIB_VM_H
 #define _LIB_VM_H
 
+#include <sys/uio.h>
+
 #include <util/compiler.h>
 
 enum vm_kind {
@@ -24,6 +26,7 @@ enum vm_bind {
 struct vm_stat {
 	size_t reserved[NR_VM_KINDS];	/* PROT_NONE address space */
 	size_t prepared[NR_VM_KINDS];	/* readable and writable */
+	size_t hugetlb;			/* reserved or prepared, in pages of the pool */
 	size_t nr_maps;			/* live mappings made here */
 	size_t nr_calls;		/* system calls issued */
 };
@@ -40,12 +43,21 @@ void vm_init(void);
  * preferably @hint (0: anywhere).  NULL when there is no address space.
  */
 void *vm_reserve(uintptr_t hint, size_t size, size_t align);
+/*
+ * The same from the kernel's pool of huge pages, exactly at @addr, for which the pool
+ * has pages now: a multiple of VM_HUGETLB_SIZE.  Such memory is never returned.
+ */
+bool vm_reserve_hugetlb(uintptr_t addr, size_t size);
+#define VM_HUGETLB_SIZE		(2UL << 20)
 /* Exactly at @addr or not at all. */
 bool vm_reserve_at(uintptr_t addr, size_t size);
 /* Reserved -> Prepared: 0 or -ENOMEM. */
 int vm_prepare(void *addr, size_t size);
 /* Ready -> Prepared: memory goes back, contents read as zero.  0 or -errno. */
 int vm_return(void *addr, size_t size);
+/* The same for ranges, few at a time: VM_RETURN_MAX.  How many went, the first ones. */
+unsigned int vm_return_many(const struct iovec *ranges, unsigned int nr);
+#define VM_RETURN_MAX		64
 /* Any -> None.  @prepared: how much of it was not merely reserved. */
 void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind);
 
@@ -61,6 +73,13 @@ int vm_prepare_meta(void *addr, size_t size);
 
 void vm_bind(void *addr, size_t size, unsigned int nid, enum vm_bind mode);
 void vm_advise_huge(void *addr, size_t size, bool huge);
+/*
+ * Move what is resident there onto huge pages, now: 0 or -errno, -EINVAL where the
+ * kernel cannot (before Linux 6.1).  The range counts as not advised afterwards.
+ */
+int vm_collapse(void *addr, size_t size);
+/* How many kernel pages of the range are resident; 0 when the kernel does not say. */
+size_t vm_count_resident(void *addr, size_t size);
 /* mremap of whole kernel pages is not used; growth is in place or by copy. */
 
 /*

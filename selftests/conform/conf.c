@@ -8,7 +8,7 @@
 static const char *const good[] = {
 	"", "check:on", "check:off", "numa:off", "numa:advisory", "numa:strict",
 	"numa:fake=1", "numa:fake=2", "numa:fake=4", "rseq:on", "rseq:off",
-	"thp:off", "thp:auto", "thp:always", "check:off,rseq:off",
+	"hugetlb:on", "thp:off", "thp:auto", "thp:always", "check:off,rseq:off",
 	"check:on,numa:fake=4,rseq:on,thp:off", "report:/dev/null",
 };
 

@@ -77,6 +77,7 @@ static const struct {
 	ROW("limit:9223372036854775807", 0, .limit = BYTES(SIZE_MAX >> 1)),
 	ROW("soft:300M,limit:400M", 0, .soft = BYTES(300UL << 20), .limit = BYTES(400UL << 20)),
 	ROW("soft:9%", 0, .soft = PERCENT(9)),
+	ROW("hugetlb:on", 0, .hugetlb = true),
 	ROW("limit:2G,soft:1G,limit:none,soft:none", 0),
 	ROW("limit:none,limit:2G", 0, .limit = BYTES(2UL << 30)),
 	ROW("numa:fake=4,numa:advisory", 0),
@@ -142,6 +143,7 @@ static const struct {
 	ROW("limit:99999999999999999999999999999", 1),
 	ROW("limit:36893488147419103233M", 1),
 	ROW("soft:many", 1),
+	ROW("hugetlb:auto", 1),
 	ROW("cgroup:maybe", 1),
 	ROW("prof:1x", 1),
 	ROW("prof:0", 1),
@@ -203,7 +205,7 @@ static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
 	       a->numa_on == b->numa_on && a->numa_fake == b->numa_fake &&
 	       a->limit.bytes == b->limit.bytes && a->limit.percent == b->limit.percent &&
 	       a->soft.bytes == b->soft.bytes && a->soft.percent == b->soft.percent &&
-	       a->cgroup == b->cgroup && a->headroom == b->headroom &&
+	       a->hugetlb == b->hugetlb && a->cgroup == b->cgroup && a->headroom == b->headroom &&
 	       a->prof_mean == b->prof_mean && a->prof_signal == b->prof_signal &&
 	       strcmp(a->prof_file, b->prof_file) == 0 &&
 	       a->thp == b->thp && strcmp(a->report, b->report) == 0;

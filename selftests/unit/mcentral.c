@@ -374,7 +374,7 @@ static size_t resident(const struct mspan *s)
 
 static void scavenge_all_of(unsigned int sc, uint32_t round, size_t *bytes)
 {
-	while (mcentral_scavenge(0, sc, round, 3, bytes))
+	while (mcentral_scavenge(0, sc, round, 3, true, bytes))
 		;
 }
 

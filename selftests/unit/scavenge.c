@@ -28,7 +28,7 @@ static uint64_t now = 5000000;
 static bool tick(void)
 {
 	now += TICK_MS;
-	return scavenge_step(now, BUDGET_NS);
+	return scavenge_step(now, BUDGET_NS, BUDGET_NS);
 }
 
 /* Free bytes that are resident, all nodes. */
@@ -108,7 +108,7 @@ START_TEST(no_budget)
 	before = resident_free();
 	for (unsigned int i = 0; i < 300; i++) {
 		now += TICK_MS;
-		check(!scavenge_step(now, 0));
+		check(!scavenge_step(now, 0, 0));
 	}
 	check(resident_free() == before);
 	settle(20);
@@ -129,7 +129,7 @@ START_TEST(no_time)
 	tick();
 	tick();
 	for (unsigned int i = 0; i < 1000; i++)
-		scavenge_step(now, BUDGET_NS);
+		scavenge_step(now, BUDGET_NS, BUDGET_NS);
 	/* half of it, soon */
 	check(resident_free() > 24 * MIB);
 }
@@ -346,6 +346,43 @@ START_TEST(everything_at_once)
 }
 END_TEST
 
+/* Near the soft limit a class rests sooner; an assist asks for it as well. */
+START_TEST(close_to_limit)
+{
+	static struct mag_slot slots[4000];
+	struct mcentral *mc = &mcentrals[0][20];
+	size_t at_ms, got = 0;
+	unsigned int nid = 0;
+
+	heap_layers_init(&one);
+	if (vm_page_size > HA_PAGE_SIZE)
+		return;
+	for (unsigned int n = 0; n < 4000; n += got) {
+		got = mcentral_alloc(&nid, 20, 0, slots + n, min_size(64, 4000 - n));
+		check(got);
+	}
+	for (unsigned int n = 0; n < 4000; n++)
+		memset(slots[n].obj, 1, size_classes[20].size);
+	/* but one in 64 */
+	for (unsigned int n = 0; n + 64 <= 4000; n += 64)
+		mcentral_free(0, 20, slots + n + 1, 63);
+	check(!mc->dropped);
+	if (_i == 0) {
+		limit_set(limit_total() / 2, LIMIT_NONE);
+		check(limit_close());
+		for (at_ms = 0; at_ms < 600; at_ms += TICK_MS)
+			tick();
+		check(mc->dropped);
+		return;
+	}
+	/* used since the last look, which there was none; then not */
+	check(scavenge_rested(SIZE_MAX) == 0 && !mc->dropped);
+	got = scavenge_rested(1);
+	check(got > 0 && got == mc->dropped);
+	check(scavenge_rested(SIZE_MAX) > 0 && scavenge_rested(SIZE_MAX) == 0);
+}
+END_TEST
+
 /* The kernel says no: asked again later, and nothing is wrong meanwhile. */
 START_TEST(refused)
 {
@@ -385,6 +422,7 @@ int main(void)
 	tcase_add_loop_test(tc, idle_caches, 0, NR_HEAP_MODES - 1);
 	tcase_add_loop_test(tc, cache_share, 0, NR_HEAP_MODES - 1);
 	tcase_add_test(tc, everything_at_once);
+	tcase_add_loop_test(tc, close_to_limit, 0, 2);
 	tcase_add_test(tc, refused);
 	suite_add_tcase(s, tc);
 	return unit_run(s);

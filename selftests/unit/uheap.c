@@ -12,6 +12,7 @@
 #include "conf.h"
 #include "lookup.h"
 #include "mcache.h"
+#include "numa.h"
 #include "uheap.h"
 #include "vm.h"
 
@@ -445,6 +446,72 @@ START_TEST(fork_in_use)
 }
 END_TEST
 
+static size_t all_dropped(void)
+{
+	size_t sum = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		sum += uheap_dropped(n);
+	return sum;
+}
+
+static void scavenge(struct ha_heap *h, size_t *bytes)
+{
+	*bytes = 0;
+	while (uheap_scavenge(h, 3, true, bytes))
+		;
+}
+
+/* Pages of a heap that hold nothing go, once it rests; they come back when needed. */
+START_TEST(pages_inside)
+{
+	static unsigned char *p[20000];
+	struct ha_heap *h = ha_heap_create("sparse", 0);
+	size_t gone, more;
+
+	check(h && !all_dropped());
+	if (vm_page_size > HA_PAGE_SIZE)
+		return;
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = ha_heap_alloc(h, 200, 0, 0);
+		memset(p[i], 1 + i % 250, 200);
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++) {
+		if (i % 40)
+			ha_free(p[i]);
+	}
+	check(!uheap_look(h) && uheap_look(h));
+	vm_fail_nth(1, true);
+	scavenge(h, &gone);
+	check(gone == 0 && !all_dropped());
+	vm_fail_nth(0, false);
+	uheap_new_round(h);
+	scavenge(h, &gone);
+	check(gone > ARRAY_SIZE(p) * 50 && gone == all_dropped());
+	/* visited once */
+	scavenge(h, &more);
+	check(more == 0 && uheap_look(h));
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i += 40)
+		check(p[i][0] == 1 + i % 250 && !memcmp(p[i], p[i] + 1, 199));
+	/* objects in them again, and zero where that was asked for */
+	for (unsigned int i = 1; i < 40; i++) {
+		p[i] = ha_heap_alloc(h, 200, 0, HA_ZERO);
+		check(p[i] && p[i][0] == 0 && !memcmp(p[i], p[i] + 1, 199));
+		memset(p[i], 9, 200);
+	}
+	check(all_dropped() < gone);
+	check(!uheap_look(h) && uheap_look(h));
+	scavenge(h, &more);
+	for (unsigned int i = 1; i < 40; i++)
+		check(p[i][0] == 9 && !memcmp(p[i], p[i] + 1, 199));
+	for (unsigned int i = 0; i < ARRAY_SIZE(p) && _i % 2; i++)
+		if (i < 40 || i % 40 == 0)
+			ha_free(p[i]);
+	ha_heap_destroy(h);
+	check(!all_dropped());
+}
+END_TEST
+
 Suite *unit_suite(void)
 {
 	Suite *s = suite_create("uheap");
@@ -458,6 +525,7 @@ Suite *unit_suite(void)
 	tcase_add_test(tc, again);
 	tcase_add_loop_test(tc, failures, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, states_after_reset, 0, NR_HEAP_MODES);
+	tcase_add_loop_test(tc, pages_inside, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, fork_in_use, 0, NR_HEAP_MODES);
 	suite_add_tcase(s, tc);
 	return s;

@@ -6,11 +6,14 @@
  * Whether memory can be read or written is asked by system calls, which say
  * EFAULT where a load or a store would end the test.
  */
+#include <linux/filter.h>
 #include <linux/mempolicy.h>
+#include <linux/seccomp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -399,6 +402,60 @@ START_TEST(fault_counts)
 }
 END_TEST
 
+/* After this, the call for many ranges ends the process. */
+static bool forbid_many(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 440, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+/* Every second page, in one call or, behind a filter of calls, in as many. */
+START_TEST(return_many)
+{
+	struct iovec v[VM_RETURN_MAX];
+	unsigned int done;
+	char *p;
+
+	begin();
+	if (_i == 1 && !forbid_many())
+		return;
+	p = vm_reserve(0, 2 * VM_RETURN_MAX * vm_page_size, MIB);
+	check(p && !vm_prepare(p, 2 * VM_RETURN_MAX * vm_page_size));
+	for (unsigned int nr = 0; nr <= VM_RETURN_MAX; nr += 1 + nr / 2) {
+		memset(p, 3, 2 * VM_RETURN_MAX * vm_page_size);
+		for (unsigned int i = 0; i < nr; i++)
+			v[i] = (struct iovec){ p + 2 * i * vm_page_size, vm_page_size };
+		vm_fail_nth(1, true);
+		check(vm_return_many(v, nr) == 0 && p[0] == 3);
+		vm_fail_nth(0, false);
+		check(vm_return_many(v, nr) == nr);
+		for (unsigned int i = 0; i < 2 * VM_RETURN_MAX; i++) {
+			char want = i % 2 == 0 && i < 2 * nr ? 0 : 3;
+
+			check(p[i * vm_page_size] == want &&
+			      p[(i + 1) * vm_page_size - 1] == want);
+		}
+		check(errno == 77);
+	}
+	/* one that the kernel refuses in the middle: those before it are gone */
+	memset(p, 3, 2 * VM_RETURN_MAX * vm_page_size);
+	for (unsigned int i = 0; i < 9; i++)
+		v[i] = (struct iovec){ p + 2 * i * vm_page_size + (i == 5), vm_page_size };
+	done = vm_return_many(v, 9);
+	check(done <= 5 && p[10 * vm_page_size + 1] == 3 && errno == 77);
+	for (unsigned int i = 0; i < done; i++)
+		check(p[2 * i * vm_page_size] == 0);
+}
+END_TEST
+
 /* Two or three attempts inside: failing some leaves nothing behind. */
 START_TEST(fault_reserve)
 {
@@ -486,6 +543,7 @@ int main(void)
 	tcase_add_loop_test(tc, fault_once, 0, ARRAY_SIZE(ops));
 	tcase_add_test(tc, fault_counts);
 	tcase_add_test(tc, fault_reserve);
+	tcase_add_loop_test(tc, return_many, 0, 2);
 	if (policy(&s) >= 0)
 		tcase_add_test(tc, bind_modes);
 	else

@@ -84,6 +84,11 @@ static uint64_t proc_value(const char *path, const char *key)
 	return p ? strtoull(p + strlen(key), NULL, 10) : 0;
 }
 
+uint64_t bench_mapped_kb(void)
+{
+	return __atomic_load_n(&mapped_kb, __ATOMIC_RELAXED);
+}
+
 static uint64_t without_mapped(uint64_t kb)
 {
 	return kb > mapped_kb ? kb - mapped_kb : 0;

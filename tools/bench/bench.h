@@ -93,6 +93,8 @@ uint64_t bench_scaled(uint64_t nr_ops);
 /* Resident memory in KiB without that of bench_map(), read without malloc. */
 uint64_t bench_rss_kb(void);
 uint64_t bench_peak_rss_kb(void);
+/* KiB of bench_map() so far. */
+uint64_t bench_mapped_kb(void);
 
 uint64_t bench_now(void);
 

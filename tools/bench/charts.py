@@ -51,9 +51,10 @@ class Svg:
         self.parts.append("<rect x='%.1f' y='%.1f' width='%.1f' height='%.1f' fill='%s' "
                           "stroke='%s' stroke-width='0.6'/>" % (x, y, w, h, fill, stroke))
 
-    def path(self, d, stroke, dash):
-        self.parts.append("<path d='%s' fill='none' stroke='%s' stroke-width='1.8'%s/>" % (
-            d, stroke, " stroke-dasharray='%s'" % dash if dash else ""))
+    def path(self, d, stroke, dash, width=1.8, opacity=1):
+        self.parts.append("<path d='%s' fill='none' stroke='%s' stroke-width='%.1f'%s%s/>" % (
+            d, stroke, width, " stroke-dasharray='%s'" % dash if dash else "",
+            " stroke-opacity='%.2f'" % opacity if opacity < 1 else ""))
 
     def marker(self, kind, x, y, fill, stroke):
         r = 3.6

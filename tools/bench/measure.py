@@ -2,6 +2,7 @@
 """Builds the programs, runs them in alternation, and reads what they print."""
 import hashlib
 import os
+import platform
 import re
 import select
 import shutil
@@ -10,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 from peers import die
 from tests import PROGRAMS
@@ -22,16 +24,30 @@ SYSCALL_SCALE = 0.25
 NOT_HERE = 77
 
 
+def machine():
+    model = ""
+    try:
+        with open("/proc/cpuinfo") as f:
+            model = next((line.split(":", 1)[1].strip() for line in f
+                          if line.startswith("model name")), "")
+    except OSError:
+        pass
+    return {"kernel": platform.release(), "arch": platform.machine(),
+            "cpu": model, "cpus": os.cpu_count(),
+            "libc": " ".join(platform.libc_ver()), "load": os.getloadavg()[0],
+            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+
+
 class Failure(Exception):
     pass
 
 
-def build(out):
+def build(out, programs=PROGRAMS, headers=("bench.h",)):
     """Compiles what is older than its sources, so that this also runs without
     make; returns the folder of the programs."""
     os.makedirs(out, exist_ok=True)
-    shared = [os.path.join(HERE, f) for f in ("bench.c", "bench.h")]
-    for name in PROGRAMS:
+    shared = [os.path.join(HERE, f) for f in ("bench.c",) + headers]
+    for name in programs:
         source = os.path.join(HERE, name + ".c")
         binary = os.path.join(out, name)
         newest = max(map(os.path.getmtime, [source] + shared))

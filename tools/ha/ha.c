@@ -52,6 +52,7 @@ static const char usage_text[] =
 	"           rseq:on|off                restartable sequences\n"
 	"           thp:off|auto|always        huge pages\n"
 	"           limit:SIZE soft:SIZE       limits of the heap; 64M, 2G, 80%\n"
+	"           hugetlb:on|off             arenas from the pool of huge pages\n"
 	"           cgroup:on|off headroom:N   limits of the control group\n"
 	"           report:PATH                counters at exit; %p is the pid\n"
 	"           prof:on|SIZE prof_file:PATH prof_signal:N    heap profile\n"

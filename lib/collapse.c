@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Dense chunks onto huge pages, behind the program's back.
+ *
+ *	chunk full enough at DENSE_LOOKS looks, a second apart
+ *	    -> all of its kernel pages resident?  (mincore)
+ *	        -> MADV_COLLAPSE, one huge page's worth of chunks at a time
+ *
+ * What was full for seconds has no page that is about to go back, and what is
+ * resident already costs no memory more on huge pages.  The call copies: 2 ms for 4
+ * MiB, which this thread pays out of its share, and only while that is not needed for giving memory back.  khugepaged would take a minute for
+ * what this does in a second, and cannot be told what not to touch.
+ *
+ * A huge page larger than a chunk (kernel pages of 16 or 64 KiB) takes all chunks
+ * under it to be dense.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "collapse.h"
+#include "conf.h"
+#include "mheap.h"
+#include "thp.h"
+
+#define LOOK_MS		1000
+#define DENSE_LOOKS	10
+#define DENSE_SEEN	255	/* moved, or could not be, since it became dense */
+/* A chunk is dense with this many of its pages in use ... */
+#define DENSE_PAGES	(CHUNK_PAGES - CHUNK_PAGES / 32)
+/* ... and with all but one in so many of the kernel's pages resident. */
+#define ABSENT_SHIFT	5
+
+static struct {
+	uint64_t looked_at;		/* ms */
+	size_t next;			/* arena to go on with */
+	bool ready;			/* thp_init() is done */
+	bool refused;			/* by the kernel, for good */
+} collapse;
+
+bool collapse_wanted(size_t bytes)
+{
+	return conf.thp == THP_AUTO && bytes >= COLLAPSE_FROM && !collapse.refused;
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/* One look at each chunk of an arena; true when one is due, or soon. */
+static bool look_at_arena(struct heap_arena *ha)
+{
+	struct mheap *h = &mheaps[ha->nid];
+	bool due = false;
+
+	lock_acquire(&h->lock);
+	for (unsigned int i = 0; i < ARENA_CHUNKS; i++) {
+		size_t nr_free = page_alloc_count_free(&h->pages, ha->base + i * CHUNK_SIZE,
+						       CHUNK_PAGES);
+		bool grown = ha->base + (i + 1) * CHUNK_SIZE <= h->pages.max_addr;
+
+		if (!grown || nr_free > CHUNK_PAGES - DENSE_PAGES)
+			ha->dense[i] = 0;
+		else if (ha->dense[i] < DENSE_LOOKS)
+			ha->dense[i]++;
+		if (ha->dense[i] && thp_is_huge(ha->base + i * CHUNK_SIZE))
+			ha->dense[i] = DENSE_SEEN;
+		due |= ha->dense[i] && ha->dense[i] <= DENSE_LOOKS;
+	}
+	lock_release(&h->lock);
+	return due;
+}
+
+/* All chunks of the block at @base: dense at each look, and of one node. */
+static bool block_due(uintptr_t base, size_t size)
+{
+	struct heap_arena *first = arena_lookup(base);
+
+	for (uintptr_t addr = base; addr < base + size; addr += CHUNK_SIZE) {
+		struct heap_arena *ha = arena_lookup(addr);
+
+		if (!ha || ha->nid != first->nid ||
+		    ha->dense[addr % ARENA_SIZE >> CHUNK_SHIFT] != DENSE_LOOKS)
+			return false;
+	}
+	return true;
+}
+
+static void block_seen(uintptr_t base, size_t size)
+{
+	for (uintptr_t addr = base; addr < base + size; addr += CHUNK_SIZE)
+		arena_lookup(addr)->dense[addr % ARENA_SIZE >> CHUNK_SHIFT] = DENSE_SEEN;
+}
+
+static void block_move(uintptr_t base, size_t size)
+{
+	size_t nr = size / vm_page_size;
+	int err;
+
+	block_seen(base, size);
+	if (vm_count_resident((void *)base, size) < nr - (nr >> ABSENT_SHIFT))
+		return;
+	err = vm_collapse((void *)base, size);
+	if (!err)
+		thp_set_huge(base, size, true);
+	collapse.refused |= err == -EINVAL;
+}
+
+/* False when the time was up before all blocks that begin in the arena were seen. */
+static bool move_arena(struct heap_arena *ha, uint64_t end_ns)
+{
+	size_t size = max_size(thp_size(), CHUNK_SIZE);
+
+	for (uintptr_t base = align_up(ha->base, size); base < ha->base + ARENA_SIZE;
+	     base += size) {
+		if (!block_due(base, size))
+			continue;
+		if (cpu_ns() >= end_ns)
+			return false;
+		block_move(base, size);
+	}
+	return true;
+}
+
+static bool move_some(uint64_t end_ns)
+{
+	struct heap_arena *ha;
+
+	while ((ha = heap_arena_nth(collapse.next)) && !collapse.refused) {
+		if (!move_arena(ha, end_ns))
+			return false;
+		collapse.next++;
+	}
+	return true;
+}
+
+bool collapse_step(uint64_t now_ms, uint64_t end_ns)
+{
+	static bool due;
+
+	if (!collapse_wanted(atomic_load_relaxed(&vm_stat.prepared[VM_HEAP])))
+		return true;
+	if (!collapse.ready) {
+		thp_init();
+		collapse.ready = true;
+	}
+	if (!thp_size())
+		return true;
+	if (now_ms - collapse.looked_at >= LOOK_MS) {
+		struct heap_arena *ha;
+
+		collapse.looked_at = now_ms;
+		collapse.next = 0;
+		due = false;
+		for (size_t i = 0; (ha = heap_arena_nth(i)); i++)
+			due |= look_at_arena(ha);
+	}
+	return move_some(end_ns) && !due;
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+/*
+ * thp, collapse: what the kernel's files mean; where a growing heap is advised; what
+ * moves onto huge pages, when, and what never does; what is returned from there.
+ *
+ * The kernel may have no huge pages, or none free: what is asked of it is checked by
+ * what the library takes for true, which is no more than a hint.
+ */
+#include <string.h>
+
+#include "collapse.h"
+#include "conf.h"
+#include "mheap.h"
+#include "numa.h"
+#include "scavenge.h"
+#include "span_drop.h"
+#include "thp.h"
+
+#include "fake/heap.h"
+#include "fake/root.h"
+
+#define MIB		(1UL << 20)
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+
+static const struct heap_mode one = { .name = "one" };
+static uint64_t now = 7000000;
+
+/* A kernel that has huge pages of @size when asked, in files. */
+static void fake_kernel(const char *enabled, size_t size)
+{
+	fake_root();
+	thp_root = root;
+	put(THP "enabled", enabled);
+	put_number(THP, "hpage_pmd_size", size);
+	thp_init();
+	drop_root();
+}
+
+START_TEST(files)
+{
+	static const struct {
+		const char *enabled;
+		enum conf_thp thp;
+		size_t size, want;
+	} row[] = {
+		{ "always [madvise] never\n", THP_AUTO, 2 * MIB, 2 * MIB },
+		{ "[always] madvise never\n", THP_AUTO, 32 * MIB, 32 * MIB },
+		{ "always madvise [never]\n", THP_AUTO, 2 * MIB, 0 },
+		{ "always [madvise] never\n", THP_OFF, 2 * MIB, 0 },
+		{ "always [madvise] never\n", THP_ALWAYS, 2 * MIB, 0 },
+		{ "always [madvise] never\n", THP_AUTO, 3 * MIB, 0 },
+		{ "always [madvise] never\n", THP_AUTO, 0, 0 },
+		{ "", THP_AUTO, 2 * MIB, 0 },
+	};
+
+	vm_init();
+	thp_root = "/nowhere";
+	thp_init();
+	check(thp_size() == 0);
+	conf.thp = row[_i].thp;
+	fake_kernel(row[_i].enabled, row[_i].size);
+	check(thp_size() == row[_i].want);
+}
+END_TEST
+
+/* The chunks of a span. */
+static unsigned int nr_huge(const struct mspan *s)
+{
+	unsigned int nr = 0;
+
+	for (uintptr_t a = align_up(s->start, CHUNK_SIZE); a < s->start + mspan_size(s);
+	     a += CHUNK_SIZE)
+		nr += thp_is_huge(a);
+	return nr;
+}
+
+static struct mspan *large(size_t bytes, unsigned char c)
+{
+	bool zeroed;
+	struct mspan *s = mheap_alloc_large(0, bytes >> HA_PAGE_SHIFT,
+					    CHUNK_SIZE >> HA_PAGE_SHIFT, &zeroed);
+
+	check(s);
+	if (c)
+		memset((void *)s->start, c, bytes);
+	return s;
+}
+
+static bool all_bytes(const struct mspan *s, unsigned char c)
+{
+	const unsigned char *p = (const unsigned char *)s->start;
+
+	return p[0] == c && memcmp(p, p + 1, mspan_size(s) - 1) == 0;
+}
+
+static bool look(void)
+{
+	now += 1000;
+	return collapse_step(now, ~0ULL);
+}
+
+/* Can this kernel do it at all? */
+static bool can_collapse(void)
+{
+	void *p = vm_reserve(0, 4 * MIB, CHUNK_SIZE);
+
+	check(p && !vm_prepare(p, 4 * MIB));
+	memset(p, 1, 4 * MIB);
+	return vm_page_size == 4096 && !vm_collapse(p, 4 * MIB) &&
+	       vm_count_resident(p, 4 * MIB) == 1024;
+}
+
+/* What is full and resident at some looks moves; the rest never. */
+START_TEST(moves)
+{
+	struct mspan *full, *untouched, *kept;
+	bool can;
+
+	heap_layers_init(&one);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_root = "/nowhere";
+	can = can_collapse();
+	full = large(48 * MIB, 5);
+	untouched = large(32 * MIB, 0);
+	kept = large(2 * MIB, 6);
+	for (unsigned int i = 0; i < 9; i++)
+		check(!look() && nr_huge(full) == 0);
+	/* without time nothing is done, and that is not called done */
+	now += 1000;
+	check(!collapse_step(now, 0) && nr_huge(full) == 0);
+	for (unsigned int i = 0; i < 30 && !look(); i++)
+		;
+	check(look());
+	if (can)
+		check(nr_huge(full) == 12);
+	check(nr_huge(untouched) == 0 && vm_count_resident((void *)untouched->start, 32 * MIB) == 0);
+	check(all_bytes(full, 5) && all_bytes(kept, 6));
+	/* returned: nothing of it counts as huge */
+	mheap_free_span(full);
+	check(mheap_release(0, SIZE_MAX) >= 48 * MIB);
+	full = large(48 * MIB, 0);
+	check(nr_huge(full) == 0);
+}
+END_TEST
+
+/* The kernel says no: nothing happens, whatever it said. */
+START_TEST(refused)
+{
+	struct mspan *full;
+
+	heap_layers_init(&one);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_root = "/nowhere";
+	full = large(68 * MIB, 5);
+	vm_fail_nth(1, true);
+	for (unsigned int i = 0; i < 15; i++)
+		look();
+	check(look() && nr_huge(full) == 0 && all_bytes(full, 5));
+	vm_fail_nth(0, false);
+}
+END_TEST
+
+/* A heap that grows by small spans is advised ahead, and not for long. */
+START_TEST(front)
+{
+	static struct mspan *span[24 * 512];
+	struct mheap *h = &mheaps[0];
+	unsigned int n = 0;
+	size_t kept = 0;
+	uintptr_t addr;
+	bool zeroed;
+
+	heap_layers_init(&one);
+	check(size_classes[9].pages == 1);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	for (; n < 14 * 512; n++)
+		span[n] = mheap_alloc_span(0, 9, 0);
+	check(h->front.base == h->front.end);
+	for (; n < 24 * 512; n++)
+		span[n] = mheap_alloc_span(0, 9, 0);
+	check(h->front.end == h->grow_base && h->front.base < h->front.end);
+	check(h->front.end - h->front.base <= 64 * MIB);
+	check(thp_is_huge(h->grow_base - 1) && !thp_is_huge(span[0]->start));
+	/* not for large ones */
+	check(mheap_alloc_large(0, 4096, 1, &zeroed));
+	check(!thp_is_huge(h->grow_base - 1));
+	/* a page that is free in a dense chunk stays; most of a chunk does not */
+	addr = span[n - 2048]->start;
+	mheap_flush_caches(0);
+	mheap_release(0, SIZE_MAX);
+	thp_set_huge(align_down(addr, CHUNK_SIZE), CHUNK_SIZE, true);
+	mheap_free_span(span[n - 2048]);
+	check(mheap_release_sparse(0, SIZE_MAX, &kept) == 0);
+	check(kept == HA_PAGE_SIZE && thp_is_huge(addr));
+	check(h->front.base == h->front.end);
+	for (unsigned int i = n - 2047; i < n - 1536; i++)
+		mheap_free_span(span[i]);
+	check(mheap_release_sparse(0, SIZE_MAX, &kept) >= 450 * HA_PAGE_SIZE);
+	check(!thp_is_huge(addr));
+}
+END_TEST
+
+/* Small spans of a chunk: sparse is when most of their objects are gone. */
+START_TEST(sparse)
+{
+	static struct mspan *span[2048];
+	static struct mag_slot slots[2048][64];
+	struct span_drop d;
+
+	heap_layers_init(&one);
+	if (vm_page_size > HA_PAGE_SIZE)
+		return;
+	for (unsigned int i = 0; i < ARRAY_SIZE(span); i++) {
+		span[i] = mheap_alloc_span(0, 20, 0);
+		mspan_alloc(span[i], slots[i], span[i]->nelems);
+		memset((void *)span[i]->start, 3, mspan_size(span[i]));
+	}
+	check(!thp_is_sparse(span[1024]->start));
+	thp_set_huge(align_down(span[1024]->start, CHUNK_SIZE), CHUNK_SIZE, true);
+	/* one is nearly empty, and stays as it is, unless all is wanted */
+	mspan_free(span[1024], 0, bits_mask(1, span[1024]->nelems - 1));
+	span_drop_init(&d, false);
+	span_drop_add(&d, span[1024]);
+	span_drop_flush(&d);
+	check(d.bytes == 0 && thp_is_huge(span[1024]->start));
+	for (unsigned int i = 0; i < ARRAY_SIZE(span); i++)
+		if (i != 1024)
+			mspan_free(span[i], 0, bits_mask(1, span[i]->nelems - 1));
+	check(thp_is_sparse(span[1024]->start));
+	span_drop_add(&d, span[1024]);
+	span_drop_flush(&d);
+	check(d.bytes > 0 && !thp_is_huge(span[1024]->start));
+	thp_set_huge(align_down(span[1024]->start, CHUNK_SIZE), CHUNK_SIZE, true);
+	span_drop_init(&d, true);
+	span_drop_add(&d, span[1025]);
+	span_drop_flush(&d);
+	check(d.bytes > 0 && !thp_is_huge(span[1024]->start));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("thp");
+	TCase *tc = tcase_create("thp");
+
+	unit_seed();
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, files, 0, 8);
+	tcase_add_test(tc, moves);
+	tcase_add_test(tc, refused);
+	tcase_add_test(tc, front);
+	tcase_add_test(tc, sparse);
+	suite_add_tcase(s, tc);
+	return unit_run(s);
+}
