@@ -260,6 +260,18 @@ static void thread_init(void)
 	mcache_rs = rs;
 }
 
+#ifdef CONFIG_FAULT_INJECTION
+void mcache_simulate(unsigned int nr, void *area)
+{
+	if (!rseq_usable || nr_ids < nr) {
+		rseq_usable = true;
+		nr_ids = nr;
+	}
+	thread_mode = THREAD_RSEQ;
+	mcache_rs = area;
+}
+#endif
+
 /* The slot this thread is on now; for a sequence only a hint a moment later. */
 static unsigned int current_slot(void)
 {

@@ -111,6 +111,15 @@ size_t mcache_nr_cached(unsigned int sc);
 size_t mcache_cached_bytes(void);
 bool mcache_uses_rseq(void);
 
+/*
+ * Test builds: this thread is whatever CPU the fake @area says, one of @nr.  No two
+ * threads may be the same CPU at a time, and nobody may drain meanwhile: nothing
+ * interrupts a section.
+ */
+#ifdef CONFIG_FAULT_INJECTION
+void mcache_simulate(unsigned int nr, void *area);
+#endif
+
 bool mcache_fork_held(void);
 void mcache_fork_prepare(bool nested);
 void mcache_fork_done(bool child);
