@@ -178,8 +178,8 @@ $(foreach p,$(public),$(eval $(call link,$(O)/$(p),$(call objs,u,$(p)) $(userlib
 	$(CC) $(sanflags) -pthread,-lm $(if $(SANITIZE),$$(LIBS)) -ldl)))
 $(foreach p,$(all-prog),$(eval $(call link,$(O)/$(notdir $(p)),$(call objs,u,$(p)),$(CC) -pthread,)))
 # What is measured from inside: on the test build, like the unit tests.
-manycpu-objs := manycpu.o ../../selftests/fake/cpus.o
-inside	 := page_find manycpu
+cpusim-objs := cpusim.o ../../selftests/fake/cpus.o
+inside	 := page_find cpusim
 $(foreach p,$(inside),$(eval $(call link,$(O)/$(p),$(call objs,t,tools/bench/$(p)) $(testlib),\
 	$(CC) $(sanflags) -pthread,$$(LIBS))))
 $(foreach p,$(all-host),$(eval $(call link,$(O)/h/$(notdir $(p)),$(call objs,h,$(p)),$(HOSTCC),)))
@@ -215,7 +215,7 @@ bench bench-quick:
 #: bench-sim    256 CPUs on 8 nodes, simulated: memory in caches, lines handed over
 bench-sim:
 	@tools/scripts/deps build run
-	@$(remake) $(O)/manycpu
+	@$(remake) $(O)/cpusim
 	@tools/bench/run --build $(O) --sim
 #: vmtest       tests on real kernels in virtual machines (VM='ROW...' picks some)
 vmtest:

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <asm/cache.h>
 #include <heaparena/heaparena.h>
 #include "conf.h"
 #include "fixalloc.h"
@@ -40,7 +41,9 @@
 #define BURST		32	/* operations of a turn, at most */
 #define STAY		4	/* a thread that moves does so every so many turns */
 #define CPUS_THREADS	8
-#define NR_LINES	16384	/* a power of two, more than there are locks */
+#define LINES_SHIFT	14	/* more than there are locks and stacks */
+#define NR_LINES	(1 << LINES_SHIFT)
+#define NOBODY		UINT16_MAX
 
 const char *const cpus_pattern_names[] = { "local", "handover", "migrate", "exchange" };
 const char *const cpus_shared_names[] = {
@@ -58,27 +61,32 @@ struct worker {
 	const struct cpus_plan *plan;
 	struct cpus_result *result;
 	struct unit_rand rand;
-	uint32_t area[8] __aligned(32);
+	struct cpus_area area;
 	unsigned int first, step;	/* its CPUs */
 	uint64_t allocs;
 	bool failed;
 };
 
 /*
- * Who was at a structure last.
+ * Who was at a cache line last.
  */
 static struct line {
-	const void *what;
+	uintptr_t nr;
 	uint16_t cpu;
 } lines[NR_LINES];
 static struct worker *watched;		/* NULL: nobody counts */
 
 static struct line *line_of(const void *what)
 {
-	size_t i = ((uintptr_t)what >> 3) * 0x9e3779b97f4a7c15ULL >> 50;
+	uintptr_t nr = (uintptr_t)what / L1_CACHE_BYTES;
+	size_t i = nr * 0x9e3779b97f4a7c15ULL >> (64 - LINES_SHIFT);
 
-	while (lines[i].what && lines[i].what != what)
+	while (lines[i].nr && lines[i].nr != nr)
 		i = (i + 1) % NR_LINES;
+	if (!lines[i].nr) {
+		lines[i].nr = nr;
+		lines[i].cpu = NOBODY;
+	}
 	return &lines[i];
 }
 
@@ -109,20 +117,19 @@ static void watch(const void *what, unsigned int rank)
 
 	if (!watched)
 		return;
-	cpu = watched->area[RSEQ_OFF_CPU_ID / 4];
+	cpu = watched->area.words[RSEQ_OFF_CPU_ID / 4];
 	c = &watched->result->count[kind_of(what, rank, &nid)];
 	c->uses++;
 	c->remote += nid >= 0 && (unsigned int)nid != cpu % topo.nr_nodes;
 	l = line_of(what);
-	c->handed += l->what && l->cpu != cpu;
-	l->what = what;
+	c->handed += l->cpu != NOBODY && l->cpu != cpu;
 	l->cpu = cpu;
 }
 
 /*
  * What is held.
  */
-static size_t slot_bytes(unsigned int cpu)
+size_t cpus_cached(unsigned int cpu)
 {
 	const struct mag_hdr *hdrs = (void *)((char *)&mcache_hdrs + mcache_hdrs.row[cpu]);
 	size_t bytes = 0;
@@ -154,7 +161,7 @@ static void take_stock(struct worker *w)
 	size_t sum = 0, depots;
 
 	for (unsigned int c = 0; c < w->plan->nr_cpus; c++) {
-		size_t bytes = slot_bytes(c);
+		size_t bytes = cpus_cached(c);
 
 		sum += bytes;
 		r->cached_one = bytes > r->cached_one ? bytes : r->cached_one;
@@ -170,11 +177,12 @@ static void take_stock(struct worker *w)
 /*
  * The work.
  */
-static void be_cpu(struct worker *w, unsigned int cpu)
+void cpus_be(struct cpus_area *a, unsigned int cpu)
 {
-	w->area[RSEQ_OFF_CPU_ID / 4] = cpu;
-	w->area[RSEQ_OFF_NODE_ID / 4] = cpu % topo.nr_nodes;
-	w->area[RSEQ_OFF_MM_CID / 4] = cpu;
+	a->words[RSEQ_OFF_CPU_ID / 4] = cpu;
+	a->words[RSEQ_OFF_NODE_ID / 4] = cpu % topo.nr_nodes;
+	a->words[RSEQ_OFF_MM_CID / 4] = cpu;
+	mcache_simulate(CPUS_MAX, a);
 }
 
 /* Most objects are small, few are of tens of KiB: a server's mix. */
@@ -273,7 +281,7 @@ static void migrate(struct worker *w, struct bag *here)
 
 static void turn(struct worker *w, unsigned int cpu, unsigned int n)
 {
-	be_cpu(w, cpu);
+	cpus_be(&w->area, cpu);
 	switch (w->plan->pattern) {
 	case CPUS_HANDOVER:
 		hand_over(w, cpu, n);
@@ -306,15 +314,21 @@ static void run_turns(struct worker *w, bool stock)
 	}
 }
 
+static pthread_barrier_t start;
+
 static void *work(void *arg)
 {
 	struct worker *w = arg;
 	bool counts = w->plan->nr_threads == 1;
 
-	mcache_simulate(CPUS_MAX, w->area);
+	pthread_barrier_wait(&start);
 	run_turns(w, false);
-	w->allocs = 0;
-	watched = counts ? w : NULL;
+	/* all have met, and none is far ahead */
+	pthread_barrier_wait(&start);
+	if (counts) {
+		w->allocs = 0;
+		watched = w;
+	}
 	run_turns(w, counts);
 	watched = NULL;
 	return NULL;
@@ -324,17 +338,18 @@ static void *work(void *arg)
 static void free_all(struct worker *w)
 {
 	for (unsigned int c = 0; c < w->plan->nr_cpus; c++) {
-		be_cpu(w, c);
+		cpus_be(&w->area, c);
 		while (bags[c].nr)
 			bag_take(w, &bags[c]);
 	}
 }
 
-static void finish(struct cpus_result *r)
+static void finish(const struct cpus_plan *plan, struct cpus_result *r)
 {
 	mcache_drain_idle();
 	mcache_drain_idle();
-	r->after_idle = mcache_cached_bytes();
+	for (unsigned int c = 0; c < plan->nr_cpus; c++)
+		r->after_idle += cpus_cached(c);
 	r->meta = meta_bytes();
 	mcache_drain_all();
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
@@ -346,13 +361,18 @@ static void finish(struct cpus_result *r)
 	}
 }
 
-static bool set_up(const struct cpus_plan *plan)
+bool cpus_set_up(unsigned int nr_nodes)
 {
 	conf.background = false;
 	conf.rseq = true;
-	conf.numa_fake = plan->nr_nodes;
+	conf.numa_fake = nr_nodes;
 	conf.numa = VM_BIND_OFF;
-	if (plan->nr_cpus > CPUS_MAX || plan->nr_threads > CPUS_THREADS || !heap_ready())
+	return heap_ready();
+}
+
+static bool bags_init(const struct cpus_plan *plan)
+{
+	if (plan->nr_cpus > CPUS_MAX || plan->nr_threads > CPUS_THREADS)
 		return false;
 	for (unsigned int b = 0; b < CPUS_MAX; b++) {
 		pthread_mutex_init(&bags[b].lock, NULL);
@@ -370,7 +390,7 @@ bool cpus_run(const struct cpus_plan *plan, struct cpus_result *result)
 	bool ok = true;
 
 	memset(result, 0, sizeof(*result));
-	if (!set_up(plan))
+	if (!cpus_set_up(plan->nr_nodes) || !bags_init(plan))
 		return false;
 	watch_shared = watch;
 	for (unsigned int t = 0; t < plan->nr_threads; t++) {
@@ -382,8 +402,9 @@ bool cpus_run(const struct cpus_plan *plan, struct cpus_result *result)
 		w->first = t;
 		w->step = plan->nr_threads;
 	}
+	pthread_barrier_init(&start, NULL, plan->nr_threads);
 	/* before the others: this makes room for the numbers of all CPUs */
-	mcache_simulate(CPUS_MAX, workers[0].area);
+	cpus_be(&workers[0].area, 0);
 	for (unsigned int t = 1; t < plan->nr_threads; t++)
 		if (pthread_create(&threads[t], NULL, work, &workers[t]))
 			abort();
@@ -395,6 +416,6 @@ bool cpus_run(const struct cpus_plan *plan, struct cpus_result *result)
 		ok &= !workers[t].failed;
 	}
 	free_all(&workers[0]);
-	finish(result);
+	finish(plan, result);
 	return ok;
 }

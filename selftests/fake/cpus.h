@@ -51,18 +51,30 @@ struct cpus_count {
 };
 
 struct cpus_result {
-	uint64_t allocs;
+	uint64_t allocs;	/* of one thread: without the warming up */
 	struct cpus_count count[NR_CPUS_SHARED];
 	size_t cached;		/* bytes in all magazines, the most that was seen */
 	size_t cached_one;	/* in those of one CPU, the most */
 	size_t depots;		/* in depots, the most */
 	size_t live;		/* bytes with the user when that was seen */
 	size_t meta;		/* of metadata, at the end */
-	size_t after_idle;	/* bytes cached when all have rested for two looks */
+	size_t after_idle;	/* bytes in magazines when all have rested for two looks */
 	size_t left;		/* pages in use after a drain: 0 when all went home */
 };
 
-/* Once a process, before its first allocation; false when there is no memory. */
+/* What the kernel fills in of a thread: its CPU, and its node. */
+struct cpus_area {
+	uint32_t words[8];
+} __attribute__((aligned(32)));
+
+/* A heap for CPUs on @nr_nodes, once a process, before its first allocation. */
+bool cpus_set_up(unsigned int nr_nodes);
+/* The calling thread is @cpu from now on; it has @a to itself. */
+void cpus_be(struct cpus_area *a, unsigned int cpu);
+/* Bytes in the magazines of a CPU that has some. */
+size_t cpus_cached(unsigned int cpu);
+
+/* With a set-up of its own; false when there is no memory. */
 bool cpus_run(const struct cpus_plan *plan, struct cpus_result *result);
 
 #endif /* SELFTESTS_FAKE_CPUS_H */

@@ -346,8 +346,8 @@ def page_find(build_folder):
 SHARED = ("depot", "pool", "central", "window", "pages", "other")
 
 
-def manycpu_row(line):
-    """A line of manycpu.c: numbers, and per million allocations what CPUs share."""
+def cpusim_row(line):
+    """A line of cpusim.c: numbers, and per million allocations what CPUs share."""
     _, pattern, cpus, *pairs = line.split()
     row = {"pattern": pattern, "cpus": int(cpus)}
     for key, value in (pair.split("=") for pair in pairs):
@@ -362,12 +362,12 @@ def manycpu_row(line):
     return row
 
 
-def manycpu(build_folder):
+def cpusim(build_folder):
     """The simulation of many CPUs, if make has built it."""
-    binary = os.path.join(build_folder, "manycpu")
+    binary = os.path.join(build_folder, "cpusim")
     if not os.path.exists(binary):
         return None
     done = subprocess.run([binary], stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
     if done.returncode:
         return None
-    return [manycpu_row(line) for line in done.stdout.splitlines()]
+    return [cpusim_row(line) for line in done.stdout.splitlines()]

@@ -95,7 +95,7 @@ def pages(figures):
                                  CELL, short(free[gib])))
 
 
-def manycpu(rows):
+def cpusim(rows):
     if not rows:
         return
     print("\nmany CPUs, simulated, on 8 nodes (no time is taken)")

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * manycpu.c - many CPUs, simulated over the library's own structures
+ * cpusim.c - many CPUs, simulated over the library's own structures
  *
- *	manycpu [-o allocations of each CPU] [-n nodes] [-s seed]
+ *	cpusim [-o allocations of each CPU] [-n nodes] [-s seed]
  *
  * Not a comparison, and no time is taken: what do 1 to 256 CPUs on 8 nodes hold in
  * their caches, and how often do they meet?  selftests/fake/cpus.c has the machine.
  *
  * One line each for a pattern and a number of CPUs:
  *
- *	manycpu PATTERN CPUS key=value...
+ *	cpusim PATTERN CPUS key=value...
  *
  * allocs; cached, one, depots, live, meta: bytes, of all caches at the most, of one
  * CPU's, of the depots, of the user's meanwhile, of the allocator's own; idle: bytes
@@ -27,13 +27,13 @@
 
 static void die(const char *what)
 {
-	fprintf(stderr, "manycpu: %s\n", what);
+	fprintf(stderr, "cpusim: %s\n", what);
 	exit(1);
 }
 
 static void print(const struct cpus_plan *plan, const struct cpus_result *r)
 {
-	printf("manycpu %s %u nodes=%u allocs=%llu cached=%zu one=%zu depots=%zu live=%zu "
+	printf("cpusim %s %u nodes=%u allocs=%llu cached=%zu one=%zu depots=%zu live=%zu "
 	       "meta=%zu idle=%zu", cpus_pattern_names[plan->pattern], plan->nr_cpus,
 	       plan->nr_nodes, (unsigned long long)r->allocs, r->cached, r->cached_one,
 	       r->depots, r->live, r->meta, r->after_idle);
@@ -80,7 +80,7 @@ __attribute__((constructor(101))) static void early(int argc, char **argv)
 		else if (opt == 's')
 			plan.seed = strtoull(optarg, NULL, 0);
 		else
-			die("usage: manycpu [-o allocations] [-n nodes] [-s seed]");
+			die("usage: cpusim [-o allocations] [-n nodes] [-s seed]");
 	}
 	for (plan.pattern = 0; plan.pattern < NR_CPUS_PATTERNS; plan.pattern++)
 		for (plan.nr_cpus = 1; plan.nr_cpus <= CPUS_MAX; plan.nr_cpus *= 2)
