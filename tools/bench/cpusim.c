@@ -69,7 +69,7 @@ static void run(const struct cpus_plan *plan)
 /* Before the library's constructor: the runs set up heaps of their own. */
 __attribute__((constructor(101))) static void early(int argc, char **argv)
 {
-	struct cpus_plan plan = { .nr_nodes = 8, .nr_threads = 1, .per_cpu = 8000, .seed = 1 };
+	struct cpus_plan plan = { .nr_nodes = 8, .nr_threads = 1, .per_cpu = 20000, .seed = 1 };
 	int opt;
 
 	while ((opt = getopt(argc, argv, "o:n:s:")) != -1) {
