@@ -113,6 +113,7 @@ numa/cpuset HEAPARENA_CONF=numa:strict
 
 SCARCE = '''
 numa/memcg -d 4
+numa/psi
 numa/maps
 ! sysctl -w vm.overcommit_memory=2 vm.overcommit_ratio=50
 numa/overcommit
@@ -141,9 +142,9 @@ ROWS = [
         'CPUs go offline and come back; a cpuset shrinks and grows'),
     Row('x86_64-scarce', 'x86_64', '6.12', FOUR, 200, False, SCARCE,
         'memory cgroup, low vm.max_map_count, overcommit 2'),
-    Row('x86_64-cgroup', 'x86_64', '6.12', SINGLE, 240, True,
-        'stress/cgroup_limit -d 5 MAY_KILL=1\n',
-        'a memory cgroup (v2) smaller than the garbage', 3072),
+    Row('x86_64-cgroup', 'x86_64', '6.12', SINGLE, 240, False,
+        'numa/psi\nnuma/psi HEAPARENA_CONF=cgroup:off\nstress/cgroup_limit -d 5 MAY_KILL=1\n',
+        'a memory cgroup (v2) smaller than the garbage; pressure (PSI)', 3072),
     Row('arm64-4n', 'arm64', '6.12', FOUR, 400, False, NODES + RSEQ + STRESS + ABORT + UNIT,
         'four nodes, pages of 4 KiB'),
     Row('arm64-4n-norseq', 'arm64', '6.12', FOUR, 200, False, NO_RSEQ,
