@@ -24,6 +24,7 @@ numa/placement HEAPARENA_CONF=numa:strict
 numa/home
 numa/home HEAPARENA_CONF=numa:strict
 numa/modes
+numa/node_stats
 numa/spill
 numa/spill HEAPARENA_CONF=numa:strict
 numa/fallback
@@ -152,6 +153,8 @@ ROWS = [
     Row('arm64-4n-6.1', 'arm64', '6.1', FOUR, 300, False, NODES + SHORT,
         'a kernel without mm_cid'),
     Row('arm64-1n', 'arm64', '6.12', SINGLE, 150, False, SHORT, 'one node: caches by mm_cid'),
+    Row('arm64-1n-6.1', 'arm64', '6.1', SINGLE, 150, False, SHORT,
+        'one node without mm_cid: caches by CPU'),
     Row('arm64-16k', 'arm64', '6.12-16k', FOUR, 300, False, NODES + SHORT + SCARCE,
         'pages of 16 KiB'),
     Row('arm64-64k', 'arm64', '6.12-64k', FOUR, 300, True, NODES + SHORT + SCARCE,
