@@ -123,7 +123,7 @@ say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq numa abort apps golden
-.PHONY: all libs tests check demo bench bench-quick bench-rss vmtest install uninstall deb debcheck clean help deps sizeclasses \
+.PHONY: all libs tests check demo bench bench-quick bench-rss bench-sim vmtest install uninstall deb debcheck clean help deps sizeclasses \
 	sizecheck headercheck layercheck man $(kinds:%=tests-%)
 all: libs $(progs)
 libs: $(addprefix $(O)/,libheaparena.so.1 libheaparena.so libheaparena.a)
@@ -177,8 +177,11 @@ $(foreach p,$(all-unit),$(eval $(call link,$(O)/$(p),$(call objs,t,$(p)) $(fakes
 $(foreach p,$(public),$(eval $(call link,$(O)/$(p),$(call objs,u,$(p)) $(userlib),\
 	$(CC) $(sanflags) -pthread,-lm $(if $(SANITIZE),$$(LIBS)) -ldl)))
 $(foreach p,$(all-prog),$(eval $(call link,$(O)/$(notdir $(p)),$(call objs,u,$(p)),$(CC) -pthread,)))
-# The one benchmark of a layer alone: on the test build, like the unit tests.
-$(eval $(call link,$(O)/page_find,$(call objs,t,tools/bench/page_find) $(testlib),$(CC) $(sanflags),$$(LIBS)))
+# What is measured from inside: on the test build, like the unit tests.
+cpusim-objs := cpusim.o ../../selftests/fake/cpus.o
+inside	 := page_find cpusim
+$(foreach p,$(inside),$(eval $(call link,$(O)/$(p),$(call objs,t,tools/bench/$(p)) $(testlib),\
+	$(CC) $(sanflags) -pthread,$$(LIBS))))
 $(foreach p,$(all-host),$(eval $(call link,$(O)/h/$(notdir $(p)),$(call objs,h,$(p)),$(HOSTCC),)))
 $(foreach p,$(all-abort),$(eval $(call objs,u,$(p)): userflags += $(abortflags)))
 
@@ -207,13 +210,18 @@ demo:
 #: bench-quick  the main part of it, under 3 minutes
 bench bench-quick:
 	@tools/scripts/deps build run peers programs
-	@$(remake) all $(O)/page_find
+	@$(remake) all $(inside:%=$(O)/%)
 	@tools/bench/run --build $(O) $(if $(filter bench-quick,$@),--quick) $(BENCHFLAGS)
 #: bench-rss    resident memory over time, four pictures in build/bench-rss; ten minutes
 bench-rss:
 	@tools/scripts/deps build run peers
 	@$(remake) all
 	@tools/bench/rss --build $(O) $(BENCHFLAGS)
+#: bench-sim    256 CPUs on 8 nodes, simulated: memory in caches, lines handed over
+bench-sim:
+	@tools/scripts/deps build run
+	@$(remake) $(O)/cpusim
+	@tools/bench/run --build $(O) --sim
 #: vmtest       tests on real kernels in virtual machines (VM='ROW...' picks some)
 vmtest:
 	@tools/scripts/deps build arm64 vm

@@ -7,7 +7,9 @@
  *	       is more than its share, and pages inside spans of classes that rest,
  *	       once in a while.  Several threads
  *	       at once; all of them together take half of a CPU at most, by a leaky
- *	       bucket: when it is full, allocations pass the limit.
+ *	       bucket: when it is full, allocations pass the limit.  Half way from
+ *	       there to where the kernel kills, each allocation gives back before it
+ *	       takes, whatever that costs: many CPUs can fill the rest in no time.
  *	hard   step by step until the request fits: free pages, windows, everything
  *	       cached.  One thread at a time, so that what one gives back is not
  *	       missed by another that looks meanwhile.  When it does not fit then, the
@@ -35,9 +37,9 @@
 #define DRAIN_NS	200000000ULL
 
 struct assist_stat assist_stat;
+struct limit_bucket assist_bucket;
 
 static struct lock room_lock = LOCK_INIT(RANK_LIMIT);
-static struct limit_bucket bucket;
 static uint64_t drained_at;		/* (a) ns */
 static __tls bool assisting;
 
@@ -89,10 +91,12 @@ static void drain_depots(void)
 	flush_windows();
 }
 
-static size_t soft_want(size_t bytes)
+static size_t soft_want(size_t bytes, bool danger)
 {
 	size_t over = limit_total() + bytes - min_size(limit_soft(), limit_total() + bytes);
 
+	if (danger)
+		return max_size(over, GIVE_MIN);
 	return min_size(max_size(over, GIVE_MIN), max_size(bytes, GIVE_MAX));
 }
 
@@ -116,12 +120,13 @@ static void soft_work(size_t want, bool drain)
 void assist_soft(size_t bytes)
 {
 	uint64_t now, cpu;
-	bool drain;
+	bool drain, danger;
 
 	if (assisting || mcache_in_vfork())
 		return;
 	now = clock_ns(CLOCK_MONOTONIC);
-	if (!limit_bucket_open(&bucket, now))
+	danger = limit_in_danger(bytes);
+	if (!danger && !limit_bucket_open(&assist_bucket, now))
 		return;
 	drain = resident_free() < GIVE_MIN && drain_due(now);
 	/* everything is in use: nothing to measure */
@@ -129,9 +134,10 @@ void assist_soft(size_t bytes)
 		return;
 	assisting = true;
 	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	soft_work(soft_want(bytes), drain);
+	soft_work(soft_want(bytes, danger), drain);
 	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
-	limit_bucket_add(&bucket, cpu);
+	if (!danger)
+		limit_bucket_add(&assist_bucket, cpu);
 	atomic_add_relaxed(&assist_stat.cpu_ns, cpu);
 	assisting = false;
 }

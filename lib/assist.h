@@ -3,7 +3,7 @@
 #ifndef _LIB_ASSIST_H
 #define _LIB_ASSIST_H
 
-#include <util/compiler.h>
+#include "limit.h"
 
 /* The two calls of struct limit_ops. */
 void assist_soft(size_t bytes);
@@ -18,6 +18,7 @@ struct assist_stat {
 };
 
 extern struct assist_stat assist_stat;	/* (a) each field */
+extern struct limit_bucket assist_bucket;	/* CPU time of soft ones */
 
 bool assist_fork_held(void);
 void assist_fork_prepare(bool nested);

@@ -9,7 +9,8 @@
  *	       the background thread goes on     |                |
  *	       down to here                      |                |
  *	       allocation of pages assists: gives free pages     |
- *	       back first, for at most half of a CPU             |
+ *	       back first, for at most half of a CPU; in danger  |
+ *	       of being killed from outside, whatever it takes   |
  *	       allocation gives everything back, then fails with ENOMEM
  *
  * A page is ready from the moment it may be touched without asking the page heap:
@@ -47,12 +48,14 @@ static struct {
 	size_t soft;		/* (a) the program's */
 	size_t hard;		/* (a) */
 	size_t outer;		/* (a) soft, from outside */
+	size_t danger;		/* (a) of being killed from there */
 	size_t wake;		/* (a) */
 	size_t cache_max;	/* (a) */
 } limit = {
 	.soft = LIMIT_NONE,
 	.hard = LIMIT_NONE,
 	.outer = LIMIT_NONE,
+	.danger = LIMIT_NONE,
 	.wake = LIMIT_NONE,
 	.cache_max = LIMIT_NONE,
 };
@@ -173,9 +176,15 @@ void limit_get(size_t *soft, size_t *hard)
 	*hard = atomic_load_relaxed(&limit.hard);
 }
 
-void limit_set_outer(size_t soft)
+void limit_set_outer(size_t soft, size_t danger)
 {
+	atomic_store_relaxed(&limit.danger, danger);
 	atomic_store_relaxed(&limit.outer, soft);
+}
+
+bool limit_in_danger(size_t bytes)
+{
+	return limit_total() + bytes > atomic_load_relaxed(&limit.danger);
 }
 
 size_t limit_cache_max(void)

@@ -59,8 +59,13 @@ bool limit_retry(size_t bytes);
 /* Limits of the program's own, LIMIT_NONE for none. */
 void limit_set(size_t soft, size_t hard);
 void limit_get(size_t *soft, size_t *hard);
-/* A soft limit from outside, LIMIT_NONE for none. */
-void limit_set_outer(size_t soft);
+/*
+ * A soft limit from outside, and the size from which on the process is in danger of
+ * being killed; LIMIT_NONE for none.
+ */
+void limit_set_outer(size_t soft, size_t danger);
+/* @bytes more would bring it there. */
+bool limit_in_danger(size_t bytes);
 /* The soft limit that is in force: the least of all. */
 size_t limit_soft(void);
 /*

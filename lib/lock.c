@@ -26,6 +26,7 @@
 /* Numbers are 31 bits and not recycled: two of two billion threads may share. */
 __tls uint32_t lock_self_id;
 static uint32_t lock_last_id;
+void (*watch_shared)(const void *what, unsigned int rank);
 
 uint32_t lock_self_new(void)
 {

@@ -18,6 +18,7 @@
 #include <asm/atomic.h>
 #include <util/bug.h>
 #include "lock_rank.h"
+#include "watch.h"
 
 struct lock {
 	uint32_t word;		/* (a) */
@@ -52,12 +53,14 @@ static inline void lock_acquire(struct lock *l)
 {
 	if (IS_ENABLED(CONFIG_DEBUG))
 		lock_debug_acquire(l);
+	watch_touch(l, l->rank);
 	if (unlikely(!try_cmpxchg_acquire(&l->word, 0, lock_self() << 1)))
 		lock_acquire_slow(l);
 }
 
 static inline bool lock_try_acquire(struct lock *l)
 {
+	watch_touch(l, l->rank);
 	if (!try_cmpxchg_acquire(&l->word, 0, lock_self() << 1))
 		return false;
 	if (IS_ENABLED(CONFIG_DEBUG))

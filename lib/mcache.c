@@ -47,9 +47,9 @@
  * batch goes to the depot, as any.  Outgoing magazines have the rows behind those of
  * the nodes, and are for objects of less than FOREIGN_SIZE.
  *
- * Bounds: of each class 2 batches, of those above 256 KiB one object: under 5 MiB a
- * slot and node for the small classes together, under 9 MiB for the medium ones, in
- * a program that uses them all; and as many slots as threads have run at once.
+ * Bounds: of each class 2 batches, of those above 256 KiB one object; for another node
+ * a batch, or REMOTE_BYTES if that is less, which is enough to share the way; as many
+ * slots as threads have run at once.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -260,6 +260,18 @@ static void thread_init(void)
 	mcache_rs = rs;
 }
 
+#ifdef CONFIG_FAULT_INJECTION
+void mcache_simulate(unsigned int nr, void *area)
+{
+	if (!rseq_usable || nr_ids < nr) {
+		rseq_usable = true;
+		nr_ids = nr;
+	}
+	thread_mode = THREAD_RSEQ;
+	mcache_rs = area;
+}
+#endif
+
 /* The slot this thread is on now; for a sequence only a hint a moment later. */
 static unsigned int current_slot(void)
 {
@@ -268,6 +280,12 @@ static unsigned int current_slot(void)
 	if (!rs)
 		return MAX_CIDS + thread_locked_slot;
 	return READ_ONCE(*(uint32_t *)(rs + mcache_id_off)) % MAX_CIDS;
+}
+
+/* The node that a slot which exists belongs to. */
+static unsigned int slot_node(unsigned int slot)
+{
+	return slot_is_locked(slot) ? (slot - MAX_CIDS) % topo.nr_nodes : slot_nid[slot];
 }
 
 /*
@@ -332,14 +350,23 @@ uint8_t mcache_tag(void)
 	return slot_tag(current_slot());
 }
 
-/* Objects that a magazine of class @sc can hold. */
-static unsigned int mag_room(unsigned int row, unsigned int sc)
+/* Objects of class @sc that a slot of node @nid can hold in @row. */
+static unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc)
 {
 	const struct size_class *k = &size_classes[sc];
 
+	if (row_nid(row) != nid)
+		return row < topo.nr_nodes ? min_size(k->batch, REMOTE_BYTES / k->size) : 0;
 	if (row >= topo.nr_nodes)
 		return k->size < FOREIGN_SIZE && conf.check ? k->batch : 0;
 	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
+}
+
+static size_t mag_bytes(unsigned int nid, unsigned int row, unsigned int sc)
+{
+	unsigned int room = mag_room(nid, row, sc);
+
+	return room ? room * MAG_SLOT_SIZE + MAG_GAP : 0;
 }
 
 /* What the slot remembers of them lies behind the headers. */
@@ -348,7 +375,7 @@ static struct rest *slot_rest(struct mag_hdr *hdrs)
 	return (struct rest *)(hdrs + nr_rows() * ROUTE_CLASSES);
 }
 
-static struct mag_hdr *mcache_new(unsigned int slot)
+static struct mag_hdr *mcache_new(unsigned int slot, unsigned int nid)
 {
 	unsigned int nr_hdrs = nr_rows() * ROUTE_CLASSES;
 	size_t bytes = nr_hdrs * sizeof(struct mag_hdr);
@@ -359,7 +386,7 @@ static struct mag_hdr *mcache_new(unsigned int slot)
 	slots = bytes;
 	for (unsigned int row = 0; row < nr_rows(); row++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-			bytes += mag_room(row, sc) * MAG_SLOT_SIZE + MAG_GAP;
+			bytes += mag_bytes(nid, row, sc);
 	hdrs = meta_alloc(bytes);
 	if (!hdrs)
 		return NULL;
@@ -371,8 +398,8 @@ static struct mag_hdr *mcache_new(unsigned int slot)
 			h->base = slots - route * sizeof(*h);
 			h->top = h->base;
 			h->tag = slot_tag(slot);
-			h->limit = h->base + mag_room(row, sc) * MAG_SLOT_SIZE;
-			slots += mag_room(row, sc) * MAG_SLOT_SIZE + MAG_GAP;
+			h->limit = h->base + mag_room(nid, row, sc) * MAG_SLOT_SIZE;
+			slots += mag_bytes(nid, row, sc);
 		}
 	}
 	return hdrs;
@@ -385,7 +412,7 @@ static bool create_locked(unsigned int i)
 	lock_acquire(&ls->lock);
 	if (!ls->hdrs) {
 		/* pairs with the acquires of those that look without the lock */
-		smp_store_release(&ls->hdrs, mcache_new(MAX_CIDS + i));
+		smp_store_release(&ls->hdrs, mcache_new(MAX_CIDS + i, i % topo.nr_nodes));
 		if (ls->hdrs)
 			mcentral_add_slot();
 	}
@@ -408,7 +435,7 @@ static bool slot_create(unsigned int slot)
 		return false;
 	lock_acquire(&create_lock);
 	if (!slot_hdrs[slot]) {
-		struct mag_hdr *hdrs = mcache_new(slot);
+		struct mag_hdr *hdrs = mcache_new(slot, nid);
 
 		if (hdrs) {
 			slot_nid[slot] = nid;
@@ -790,10 +817,30 @@ static void flush_batch(size_t route)
 	look_for_rested(slot);
 }
 
+/* One object of which no magazine here holds any. */
+static void free_single(size_t route, struct mag_slot slot)
+{
+	struct depot *d = &mcentrals[route_nid(route)][route_class(route)].depot;
+	struct mag_batch *b = batch_get(current_slot());
+
+	if (b) {
+		b->n = 1;
+		b->slots[0] = slot;
+		if (depot_push(d, b))
+			return;
+		batch_put(current_slot(), b);
+	}
+	mcentral_free(route_nid(route), route_class(route), &slot, 1);
+}
+
 void mcache_free_slow(size_t route, struct mag_slot slot)
 {
 	if (slow_prepare() && any_push(route, slot))
 		return;
+	if (!mag_room(slot_node(current_slot()), route_nid(route), route_class(route))) {
+		free_single(route, slot);
+		return;
+	}
 	flush_batch(route);
 	if (any_push(route, slot))
 		return;
@@ -812,10 +859,19 @@ static void free_foreign(size_t route, struct mag_slot slot)
 		mcentral_free(route_nid(route), route_class(route), &slot, 1);
 }
 
+/* What goes to another node is out of malloc's reach in that node's row. */
+static bool wants_outgoing(size_t route, unsigned int slot)
+{
+	return route_nid(route) == slot_node(slot) &&
+	       size_classes[route_class(route)].size < FOREIGN_SIZE;
+}
+
 void mcache_free_foreign(struct mag_slot slot, size_t route, uint32_t tag)
 {
+	size_t to = route_nid(route) == slot_node(current_slot()) ? outgoing(route) : route;
+
 	/* there is none of larger objects, nor where there are no magazines yet */
-	if (unlikely(!mcache_push(outgoing(route), slot)))
+	if (unlikely(!mcache_push(to, slot)))
 		mcache_free_tagged(slot, route, tag);
 }
 
@@ -826,7 +882,7 @@ void mcache_free_tagged(struct mag_slot slot, size_t route, uint32_t tag)
 	slow_prepare();
 	id = current_slot();
 	if (tag != slot_tag(id) && !slot_is_locked(id) && slot_exists(id) &&
-	    size_classes[route_class(route)].size < FOREIGN_SIZE)
+	    wants_outgoing(route, id))
 		free_foreign(route, slot);
 	else if (!any_push(route, slot))
 		mcache_free_slow(route, slot);

@@ -10,6 +10,9 @@
 #include "heap_arena.h"
 #include "sizeclasses.h"
 
+/* Of one class, for another node: what a slot holds back is at most this. */
+#define REMOTE_BYTES	(16UL << 10)
+
 /*
  * The thread's rseq area, or mcache_no_area: not looked yet, or this thread must not
  * use sequences (no rseq, a vfork child).  Everything about a thread that the fast
@@ -98,8 +101,8 @@ unsigned int mcache_nid(void);
 void mcache_drain_all(void);
 
 /*
- * The same for slots on which nothing has happened since the last call: true when
- * every slot is idle and empty.
+ * The same for magazines to which nothing has happened since the last call: true
+ * when no slot is in use.
  */
 bool mcache_drain_idle(void);
 /* A vfork child runs on its parent's memory: no place to start a thread. */
@@ -110,6 +113,15 @@ size_t mcache_nr_cached(unsigned int sc);
 /* Bytes of all of them. */
 size_t mcache_cached_bytes(void);
 bool mcache_uses_rseq(void);
+
+/*
+ * Test builds: this thread is whatever CPU the fake @area says, one of @nr.  No two
+ * threads may be the same CPU at a time, and nobody may drain meanwhile: nothing
+ * interrupts a section.
+ */
+#ifdef CONFIG_FAULT_INJECTION
+void mcache_simulate(unsigned int nr, void *area);
+#endif
 
 bool mcache_fork_held(void);
 void mcache_fork_prepare(bool nested);

@@ -349,7 +349,7 @@ static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
 				    unsigned int slot)
 {
 	const struct size_class *k = &size_classes[sc];
-	struct heap_cache *c = &h->cache[slot % NR_HEAP_CACHES];
+	struct heap_cache *c = &h->cache[heap_cache_of(slot)];
 	struct mspan *s;
 	uintptr_t base;
 	size_t nr_scav;

@@ -15,7 +15,8 @@
 #include "thp.h"
 
 /* CPU slots share this many page caches; a busy one is passed by. */
-#define NR_HEAP_CACHES		16
+#define HEAP_CACHES_SHIFT	4
+#define NR_HEAP_CACHES		(1 << HEAP_CACHES_SHIFT)
 #define HEAP_CACHE_MAX_PAGES	16	/* larger spans go to the heap itself */
 
 struct heap_cache {
@@ -119,6 +120,12 @@ size_t mheap_again(unsigned int nid, bool take);
 /* Most pages in use (or in windows) at a time since the last call. */
 size_t mheap_take_peak(unsigned int nid);
 void mheap_stat(unsigned int nid, struct mheap_stat *st);
+
+/* The slots of a node may be consecutive, or every so many: either spreads. */
+static inline unsigned int heap_cache_of(unsigned int slot)
+{
+	return slot * 0x9e3779b1u >> (32 - HEAP_CACHES_SHIFT);
+}
 
 /* Locks of all nodes, in order. */
 bool mheap_fork_held(unsigned int nr_nodes);

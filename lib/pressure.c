@@ -16,7 +16,8 @@
  *	what it has + (limit - headroom - what the group uses)
  *
  * read anew each second.  A group that others have filled leaves the heap a
- * sixteenth of the limit, below which trying is no use.
+ * sixteenth of the limit, below which trying is no use.  Half of the headroom is for
+ * what the CPUs take while others give back (limit_in_danger).
  *
  * PSI.  The background thread has a table of file descriptors of its own, and so
  * may keep a trigger open: the process does not see it, cannot close it, and does
@@ -126,18 +127,19 @@ static bool find_group(void)
 
 static void take_group(const struct cgroup_mem *mem)
 {
-	size_t limit = mem->max == SIZE_MAX ? SIZE_MAX :
-		       mem->max - mem->max / 100 * conf.headroom;
+	size_t headroom = mem->max / 100 * conf.headroom;
+	size_t limit = mem->max == SIZE_MAX ? SIZE_MAX : mem->max - headroom;
 	size_t outer;
 
 	atomic_store_relaxed(&pressure.base, min_size(mem->max, machine_bytes()));
 	limit = min_size(limit, mem->high);
-	if (mem->room == INT64_MAX) {
-		limit_set_outer(limit);
-		return;
+	outer = limit;
+	if (mem->room != INT64_MAX) {
+		outer = min_size(limit_of_room(limit_total(), mem->room), limit);
+		outer = max_size(outer, limit >> LEAST_SHIFT);
 	}
-	outer = min_size(limit_of_room(limit_total(), mem->room), limit);
-	limit_set_outer(max_size(outer, limit >> LEAST_SHIFT));
+	/* above memory.high the kernel makes us wait, no more */
+	limit_set_outer(outer, mem->max == SIZE_MAX ? LIMIT_NONE : outer + headroom / 2);
 }
 
 static void read_group(void)

@@ -21,6 +21,7 @@
 
 #include <asm/atomic.h>
 #include <util/compiler.h>
+#include "watch.h"
 
 /* liburcu's assembly is invisible to ThreadSanitizer: say what it orders. */
 #ifdef __SANITIZE_THREAD__
@@ -51,6 +52,7 @@ static inline bool lfstack_empty(struct lfstack *s)
 
 static inline void lfstack_push(struct lfstack *s, struct cds_lfs_node *node)
 {
+	watch_touch(s, 0);
 	cds_lfs_node_init(node);
 	rcu_san_release(node);
 	cds_lfs_push(&s->head, node);
@@ -64,6 +66,7 @@ static inline bool lfstack_pop_begin(struct lfstack *s)
 {
 	if (lfstack_empty(s) || atomic_load_relaxed(&s->popper))
 		return false;
+	watch_touch(s, 0);
 	/* acquire pairs with the release below: one popper at a time */
 	return try_cmpxchg_acquire(&s->popper, 0, 1);
 }

@@ -66,14 +66,15 @@ static void exhaust(unsigned int n)
 	allocate(new, by_node);
 	total = sum(by_node);
 	/* spans of 8 KiB may still come in kernel pages that others have touched */
-	ok(by_node[n] >= total - total / (sysconf(_SC_PAGESIZE) > 16384 ? 8 : 50),
+	ok(by_node[n] >= total - total / (sysconf(_SC_PAGESIZE) > 4096 ? 8 : 50),
 	   "node %u has room: of %u pages %u are its own", n, total, by_node[n]);
 	release(old);
 	release(new);
 	malloc_trim(0);
 	allocate(new, by_node);
 	total = sum(by_node);
-	ok(by_node[n] == total, "node %u after a trim: of %u pages %u are its own", n, total,
+	/* ... or of which an object from before holds a part */
+	ok(by_node[n] >= total - (sysconf(_SC_PAGESIZE) > 4096 ? total / 50 : 0), "node %u after a trim: of %u pages %u are its own", n, total,
 	   by_node[n]);
 	release(new);
 }

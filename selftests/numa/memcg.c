@@ -19,12 +19,15 @@
 static void *mixed(struct worker *w)
 {
 	size_t live = 0, most = (MAX / 3) / THREADS;
+	bool full = false;
 	static struct obj slots[THREADS][4096];
 	struct obj *mine = slots[w->id];
 
-	while (!stress_stop()) {
+	/* however slow the machine: the time begins when it is full */
+	for (unsigned int i = 0; !full || !stress_stop(); i++) {
 		struct obj *o = &mine[rnd_below(&w->rng, 4096)];
 
+		full |= live >= most || i > 1000000;
 		if (o->p)
 			live -= o->size;
 		obj_end(o, "mixed");

@@ -136,14 +136,23 @@ static __maybe void node_enter(unsigned int n)
 		tap_bail("cannot run on CPU %d: %s", nodes[n].cpu, strerror(errno));
 }
 
-/* Of a page that has been touched. */
+/*
+ * Of a page that has been touched.  One that the kernel is moving at the moment, to
+ * make room for huge pages, is on no node: it is waited for.
+ */
 static __maybe int page_node(const void *p)
 {
 	void *page = (void *)((uintptr_t)p & ~(sysconf(_SC_PAGESIZE) - 1));
 	int status = -1;
 
-	if (syscall(SYS_move_pages, 0, 1UL, &page, NULL, &status, 0))
-		return -1;
+	for (int i = 0; i < 1000; i++) {
+		(void)*(const volatile char *)page;
+		if (syscall(SYS_move_pages, 0, 1UL, &page, NULL, &status, 0))
+			return -1;
+		if (status != -ENOENT)
+			break;
+		usleep(1000);
+	}
 	return status < 0 ? -1 : status;
 }
 
@@ -193,8 +202,10 @@ static __maybe int node_by_distance(unsigned int n, unsigned int rank)
 
 /*
  * A hog: memory mapped and touched, on node @n as long as that has any.  Ends with
- * the first page that the kernel put elsewhere, so nothing is killed for it.
+ * a few pages in a row that the kernel put elsewhere, so nothing is killed for it.
  */
+#define HOG_MISSES	5
+
 struct hog {
 	char *base;
 	size_t size;
@@ -204,7 +215,8 @@ struct hog {
 static __maybe void hog_fill(struct hog *h, unsigned int n)
 {
 	unsigned long mask[16] = { 0 };
-	size_t page = sysconf(_SC_PAGESIZE), step = 64 * page;
+	size_t page = sysconf(_SC_PAGESIZE), step = 32 * page;
+	unsigned int missed = 0;
 
 	mask[0] = 1UL << n;
 	h->size = 4UL << 30;
@@ -215,11 +227,16 @@ static __maybe void hog_fill(struct hog *h, unsigned int n)
 	madvise(h->base, h->size, MADV_NOHUGEPAGE);
 	if (syscall(SYS_mbind, h->base, h->size, MPOL_PREFERRED, mask, 1025UL, 0))
 		tap_bail("hog: mbind: %s", strerror(errno));
-	for (h->used = 0; h->used < h->size; h->used += step) {
+	for (h->used = 0; h->used < h->size && missed < HOG_MISSES; h->used += step) {
 		for (size_t i = 0; i < step; i += page)
 			h->base[h->used + i] = 1;
-		if (page_node(h->base + h->used + step - page) != (int)n)
-			break;
+		if (page_node(h->base + h->used + step - page) == (int)n) {
+			missed = 0;
+			continue;
+		}
+		/* the kernel may still be at work on getting more of it */
+		missed++;
+		usleep(20000);
 	}
 }
 

@@ -155,15 +155,15 @@ START_TEST(which_soft)
 	limit_set(90 * MIB, LIMIT_NONE);
 	check(limit_soft() == 90 * MIB && limit_passed());
 	check(limit_excess() == limit_total() - 90 * MIB + 90 * MIB / 20);
-	limit_set_outer(80 * MIB);
+	limit_set_outer(80 * MIB, LIMIT_NONE);
 	check(limit_soft() == 80 * MIB);
 	limit_set(90 * MIB, 70 * MIB);
 	check(limit_soft() == 70 * MIB);
 	limit_set(LIMIT_NONE, LIMIT_NONE);
-	limit_set_outer(105 * MIB);
+	limit_set_outer(105 * MIB, LIMIT_NONE);
 	/* between 95 % and the limit */
 	check(!limit_passed() && limit_excess() > 0);
-	limit_set_outer(200 * MIB);
+	limit_set_outer(200 * MIB, LIMIT_NONE);
 	check(!limit_passed() && !limit_excess());
 }
 END_TEST
@@ -289,6 +289,44 @@ START_TEST(soft)
 }
 END_TEST
 
+/*
+ * The CPU time for assists is used up: the limit is passed, but not the size from
+ * which on the process is in danger.
+ */
+START_TEST(danger)
+{
+	struct mspan *s, *kept;
+	bool zeroed;
+	size_t nr;
+
+	heap_layers_init(_i ? &four : &one);
+	limit_ops = &ops;
+	limit_set_outer(40 * MIB, 48 * MIB);
+	limit_bucket_add(&assist_bucket, 1ULL << 62);
+	for (size_t mib = 30; mib < 38; mib += 2) {
+		bool spared = mib % 4;
+
+		limit_set_outer(40 * MIB, spared ? 48 * MIB : LIMIT_NONE);
+		nr = assist_stat.nr;
+		/* larger than what is free together */
+		s = mheap_alloc_large(0, (mib * MIB) >> HA_PAGE_SHIFT, 1, &zeroed);
+		kept = mheap_alloc_large(0, 4, 1, &zeroed);
+		check(s && kept);
+		if (spared)
+			check(!limit_in_danger(0));
+		else
+			check(assist_stat.nr == nr);
+		mheap_free_span(s);
+	}
+	check(assist_stat.nr > 0);
+	/* in use: it may pass that as well */
+	limit_set_outer(40 * MIB, 48 * MIB);
+	s = mheap_alloc_large(0, (60 * MIB) >> HA_PAGE_SHIFT, 1, &zeroed);
+	check(s && limit_in_danger(0));
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
 /* Growth in place is refused as any other; the span is as it was. */
 START_TEST(resize)
 {
@@ -347,6 +385,7 @@ int main(void)
 	tcase_add_test(tc, wakes);
 	tcase_add_loop_test(tc, hard, 0, 2);
 	tcase_add_loop_test(tc, soft, 0, 2);
+	tcase_add_loop_test(tc, danger, 0, 2);
 	tcase_add_test(tc, resize);
 	tcase_add_test(tc, refused);
 	suite_add_tcase(s, tc);

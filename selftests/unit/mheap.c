@@ -246,19 +246,20 @@ END_TEST
 START_TEST(busy_cache)
 {
 	struct world *w = world_new(2, &one);
+	unsigned int busy = heap_cache_of(3);
 	struct page_cache pages;
 
 	step_span(w);
-	lock_acquire(&mheaps[0].cache[3].lock);
-	pages = mheaps[0].cache[3].pages;
+	lock_acquire(&mheaps[0].cache[busy].lock);
+	pages = mheaps[0].cache[busy].pages;
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
-		struct mspan *s = full_span(mheap_alloc_span(0, sc, 3 + NR_HEAP_CACHES));
+		struct mspan *s = full_span(mheap_alloc_span(0, sc, 3));
 
 		check(s && s->sc == sc);
 		hold(w, s);
 	}
-	check(!memcmp(&pages, &mheaps[0].cache[3].pages, sizeof(pages)));
-	lock_release(&mheaps[0].cache[3].lock);
+	check(!memcmp(&pages, &mheaps[0].cache[busy].pages, sizeof(pages)));
+	lock_release(&mheaps[0].cache[busy].lock);
 	world_check(w);
 }
 END_TEST

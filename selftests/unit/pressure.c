@@ -196,7 +196,7 @@ START_TEST(program_limits)
 	check(ha_limit_set(10 * MIB, 20 * MIB) == 0);
 	ha_limit_get(&soft, &hard);
 	check(soft == 10 * MIB && hard == 20 * MIB);
-	limit_set_outer(5 * MIB);
+	limit_set_outer(5 * MIB, LIMIT_NONE);
 	ha_limit_get(&soft, &hard);
 	check(soft == 5 * MIB && hard == 20 * MIB);
 	errno = 0;

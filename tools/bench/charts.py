@@ -347,6 +347,22 @@ def draw_pages(data, folder):
             xticks=[1, 4, 16, 64, 256, 1024], linear=True)
 
 
+def draw_cpusim(data, folder):
+    rows = data.get("cpusim") or []
+    names = list(dict.fromkeys(row["pattern"] for row in rows))
+    for field, title, ylabel in (
+            ("one_mb", "Memory in the caches of one CPU, at the most", "MiB"),
+            ("all_mb", "Memory in the caches of all CPUs", "MiB"),
+            ("handed", "Cache lines that CPUs hand to each other", "for 1e6 allocations"),
+            ("remote", "Work on another node's structures", "for 1e6 allocations")):
+        yield draw_lines(
+            data, {n: [(r["cpus"], r[field]) for r in rows if r["pattern"] == n] for n in names},
+            names, title, "simulated over the library's own structures, on 8 nodes; "
+            "256 live objects a CPU", "CPUs", ylabel,
+            os.path.join(folder, "cpusim-%s.svg" % field.replace("_mb", "")),
+            xticks=[2 ** i for i in range(9)])
+
+
 def draw(data, groups, folder):
     """Writes the charts that there are figures for, in place of all earlier ones;
     their paths."""
@@ -362,4 +378,5 @@ def draw(data, groups, folder):
             ("after_kb", "Resident memory when all is freed", "after.svg"))]
     paths += draw_curves(data, folder)
     paths += draw_pages(data, folder)
+    paths += draw_cpusim(data, folder)
     return [path for path in paths if path]

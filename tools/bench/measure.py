@@ -357,3 +357,33 @@ def page_find(build_folder):
         return None
     done = subprocess.run([binary], stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
     return summary(parse(done.stdout)) if not done.returncode else None
+
+
+SHARED = ("depot", "pool", "central", "window", "pages", "other")
+
+
+def cpusim_row(line):
+    """A line of cpusim.c: numbers, and per million allocations what CPUs share."""
+    _, pattern, cpus, *pairs = line.split()
+    row = {"pattern": pattern, "cpus": int(cpus)}
+    for key, value in (pair.split("=") for pair in pairs):
+        if "/" in value:
+            row[key] = dict(zip(("uses", "handed", "remote"), map(int, value.split("/"))))
+        else:
+            row[key] = int(value)
+    for field in ("uses", "handed", "remote"):
+        row[field] = sum(row[kind][field] for kind in SHARED) * 1e6 / row["allocs"]
+    row["one_mb"] = row["one"] / 2 ** 20
+    row["all_mb"] = row["cached"] / 2 ** 20
+    return row
+
+
+def cpusim(build_folder):
+    """The simulation of many CPUs, if make has built it."""
+    binary = os.path.join(build_folder, "cpusim")
+    if not os.path.exists(binary):
+        return None
+    done = subprocess.run([binary], stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
+    if done.returncode:
+        return None
+    return [cpusim_row(line) for line in done.stdout.splitlines()]

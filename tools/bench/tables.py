@@ -95,6 +95,21 @@ def pages(figures):
                                  CELL, short(free[gib])))
 
 
+def cpusim(rows):
+    if not rows:
+        return
+    print("\nmany CPUs, simulated, on 8 nodes (no time is taken)")
+    print("%-*s%*s%*s%*s%*s%*s" % (NAME, "pattern, CPUs", CELL, "MiB in caches", CELL,
+                                   "of one CPU", CELL, "MiB live", CELL, "hand-overs",
+                                   CELL, "remote"))
+    for row in rows:
+        print("%-*s%*s%*s%*s%*d%*d" % (
+            NAME, "%(pattern)s-%(cpus)d" % row, CELL, short(row["all_mb"]),
+            CELL, short(row["one_mb"]), CELL, short(row["live"] / 2 ** 20),
+            CELL, row["handed"], CELL, row["remote"]))
+    print("(hand-overs of cache lines and uses of another node's, for 1e6 allocations)")
+
+
 # ---- the end of the table -----------------------------------------------------
 
 def values(results, field, a):

@@ -24,6 +24,7 @@ numa/placement HEAPARENA_CONF=numa:strict
 numa/home
 numa/home HEAPARENA_CONF=numa:strict
 numa/modes
+numa/node_stats
 numa/spill
 numa/spill HEAPARENA_CONF=numa:strict
 numa/fallback
@@ -113,6 +114,7 @@ numa/cpuset HEAPARENA_CONF=numa:strict
 
 SCARCE = '''
 numa/memcg -d 4
+numa/psi
 numa/maps
 ! sysctl -w vm.overcommit_memory=2 vm.overcommit_ratio=50
 numa/overcommit
@@ -141,9 +143,9 @@ ROWS = [
         'CPUs go offline and come back; a cpuset shrinks and grows'),
     Row('x86_64-scarce', 'x86_64', '6.12', FOUR, 200, False, SCARCE,
         'memory cgroup, low vm.max_map_count, overcommit 2'),
-    Row('x86_64-cgroup', 'x86_64', '6.12', SINGLE, 240, True,
-        'stress/cgroup_limit -d 5 MAY_KILL=1\n',
-        'a memory cgroup (v2) smaller than the garbage', 3072),
+    Row('x86_64-cgroup', 'x86_64', '6.12', SINGLE, 240, False,
+        'numa/psi\nnuma/psi HEAPARENA_CONF=cgroup:off\nstress/cgroup_limit -d 5 MAY_KILL=1\n',
+        'a memory cgroup (v2) smaller than the garbage; pressure (PSI)', 3072),
     Row('arm64-4n', 'arm64', '6.12', FOUR, 400, False, NODES + RSEQ + STRESS + ABORT + UNIT,
         'four nodes, pages of 4 KiB'),
     Row('arm64-4n-norseq', 'arm64', '6.12', FOUR, 200, False, NO_RSEQ,
@@ -151,6 +153,8 @@ ROWS = [
     Row('arm64-4n-6.1', 'arm64', '6.1', FOUR, 300, False, NODES + SHORT,
         'a kernel without mm_cid'),
     Row('arm64-1n', 'arm64', '6.12', SINGLE, 150, False, SHORT, 'one node: caches by mm_cid'),
+    Row('arm64-1n-6.1', 'arm64', '6.1', SINGLE, 150, False, SHORT,
+        'one node without mm_cid: caches by CPU'),
     Row('arm64-16k', 'arm64', '6.12-16k', FOUR, 300, False, NODES + SHORT + SCARCE,
         'pages of 16 KiB'),
     Row('arm64-64k', 'arm64', '6.12-64k', FOUR, 300, True, NODES + SHORT + SCARCE,

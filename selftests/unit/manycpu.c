@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Many CPUs, simulated (fake/cpus.c): what they hold and how often they meet stays
+ * within bounds that do not grow with their number, and everything goes home.
+ *
+ * The bounds are stated for the mix of sizes there: 90 of 100 objects of up to 1
+ * KiB, 9 of up to 32 KiB, one in 200 of up to 128 KiB; they leave about a half of
+ * room above what is measured (tools/bench/cpusim.c).
+ */
+#include <string.h>
+
+#include <heaparena/heaparena.h>
+#include "mcache.h"
+#include "mcentral.h"
+
+#include "fake/cpus.h"
+#include "fake/early.h"
+
+#define PER_CPU		1600
+
+struct bounds {
+	size_t one;		/* bytes in the caches of one CPU */
+	size_t mean;		/* ... of each, in the mean */
+	unsigned int handed;	/* hand-overs for 1e6 allocations */
+	unsigned int remote;	/* work on another node for 1e6 allocations */
+};
+
+static const struct bounds bounds[NR_CPUS_PATTERNS] = {
+	[CPUS_LOCAL] = { 4 << 20, 3 << 20, 20000, 0 },
+	[CPUS_HANDOVER] = { 1 << 20, 1 << 20, 200000, 200000 },
+	[CPUS_MIGRATE] = { 6 << 20, 4 << 20, 240000, 130000 },
+	[CPUS_EXCHANGE] = { 6 << 20, 4 << 20, 280000, 150000 },
+};
+
+static const unsigned int numbers[] = { 2, 8, 64, 256 };
+
+static void check_home(const struct cpus_result *r)
+{
+	struct heap_sum sum;
+
+	check(r->left == 0);
+	heap_check(&sum);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		check(sum.out[sc] == 0);
+}
+
+static void sum_up(const struct cpus_result *r, struct cpus_count *sum)
+{
+	memset(sum, 0, sizeof(*sum));
+	for (unsigned int k = 0; k < NR_CPUS_SHARED; k++) {
+		sum->uses += r->count[k].uses;
+		sum->handed += r->count[k].handed;
+		sum->remote += r->count[k].remote;
+	}
+	sum->uses = sum->uses * 1000000 / r->allocs;
+	sum->handed = sum->handed * 1000000 / r->allocs;
+	sum->remote = sum->remote * 1000000 / r->allocs;
+}
+
+START_TEST(bounded)
+{
+	struct cpus_plan plan = {
+		.pattern = _i % NR_CPUS_PATTERNS, .nr_cpus = numbers[_i / NR_CPUS_PATTERNS],
+		.nr_nodes = 8, .nr_threads = 1, .per_cpu = PER_CPU, .seed = unit_run_seed,
+	};
+	const struct bounds *b = &bounds[plan.pattern];
+	struct cpus_count sum;
+	struct cpus_result r;
+
+	check(cpus_run(&plan, &r));
+	sum_up(&r, &sum);
+	check(r.allocs >= PER_CPU / 2 * plan.nr_cpus && sum.uses > 0);
+	if (r.cached_one > b->one || r.cached > plan.nr_cpus * b->mean)
+		ck_abort_msg("%s, %u CPUs: %zu bytes cached, %zu by one CPU",
+			     cpus_pattern_names[plan.pattern], plan.nr_cpus, r.cached,
+			     r.cached_one);
+	if (sum.handed > b->handed || sum.remote > b->remote)
+		ck_abort_msg("%s, %u CPUs: %llu hand-overs, %llu remote",
+			     cpus_pattern_names[plan.pattern], plan.nr_cpus,
+			     (unsigned long long)sum.handed, (unsigned long long)sum.remote);
+	check(r.after_idle == 0);
+	check_home(&r);
+}
+END_TEST
+
+/* The same machine by four threads at once. */
+START_TEST(at_once)
+{
+	struct cpus_plan plan = {
+		.pattern = _i, .nr_cpus = 64, .nr_nodes = 8, .nr_threads = 4,
+		.per_cpu = PER_CPU, .seed = unit_run_seed,
+	};
+	struct cpus_result r;
+
+	check(cpus_run(&plan, &r));
+	check(r.allocs > 0);
+	check_home(&r);
+}
+END_TEST
+
+static void counts_of(unsigned int nid, unsigned int sc, uint64_t *refills,
+		      uint64_t *home)
+{
+	const struct mcentral *mc = &mcentrals[nid][sc];
+
+	*refills = mcentral_nr_refills(mc);
+	*home = mc->nr_flushes + depot_count(&mc->depot);
+}
+
+/*
+ * What one node's CPU frees of another's goes home, a batch at a time, and is not
+ * handed out where it was freed.
+ */
+START_TEST(remote_batches)
+{
+	const struct size_class *k = &size_classes[_i];
+	unsigned int batch = min_size(REMOTE_BYTES / k->size, k->batch);
+	unsigned int nr = 64;
+	struct cpus_area a;
+	uint64_t refills, home;
+	void *p[64], *q;
+
+	batch = max_size(batch, 1);
+	check(cpus_set_up(2));
+	cpus_be(&a, 0);
+	for (unsigned int i = 0; i < nr; i++) {
+		p[i] = ha_malloc(k->size);
+		check(p[i] && heap_arena_find_span((uintptr_t)p[i])->nid == 0);
+	}
+	cpus_be(&a, 1);
+	for (unsigned int i = 0; i < nr; i++)
+		ha_free(p[i]);
+	counts_of(0, _i, &refills, &home);
+	/* not one more than batches; with a full depot, those that were in hand */
+	check(home >= (nr - batch) / batch / 2 && home <= nr / batch + 1);
+	for (unsigned int i = 0; i < nr; i++) {
+		q = ha_malloc(k->size);
+		check(q && heap_arena_find_span((uintptr_t)q)->nid == 1);
+		p[i] = q;
+	}
+	for (unsigned int i = 0; i < nr; i++)
+		ha_free(p[i]);
+}
+END_TEST
+
+Suite *unit_suite(void)
+{
+	Suite *s = suite_create("manycpu");
+	TCase *tc = tcase_create("cpus");
+
+	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, bounded, 0, NR_CPUS_PATTERNS * ARRAY_SIZE(numbers));
+	tcase_add_loop_test(tc, at_once, 0, NR_CPUS_PATTERNS);
+	tcase_add_loop_test(tc, remote_batches, 1, NR_SIZE_CLASSES);
+	suite_add_tcase(s, tc);
+	return s;
+}
