@@ -35,6 +35,7 @@
 #define GIVE_MAX	(8UL << 20)
 /* Depots and windows are emptied this often at most. */
 #define DRAIN_NS	200000000ULL
+#define DANGER_NS	5000000ULL	/* the same in danger of being killed */
 
 struct assist_stat assist_stat;
 struct limit_bucket assist_bucket;
@@ -76,11 +77,12 @@ static void flush_windows(void)
 		mheap_flush_caches(n);
 }
 
-static bool drain_due(uint64_t now)
+static bool drain_due(uint64_t now, bool danger)
 {
 	uint64_t last = atomic_load_relaxed(&drained_at);
 
-	return now - last >= DRAIN_NS && try_cmpxchg_acquire(&drained_at, last, now);
+	return now - last >= (danger ? DANGER_NS : DRAIN_NS) &&
+	       try_cmpxchg_acquire(&drained_at, last, now);
 }
 
 static void drain_depots(void)
@@ -128,7 +130,7 @@ void assist_soft(size_t bytes)
 	danger = limit_in_danger(bytes);
 	if (!danger && !limit_bucket_open(&assist_bucket, now))
 		return;
-	drain = resident_free() < GIVE_MIN && drain_due(now);
+	drain = resident_free() < GIVE_MIN && drain_due(now, danger);
 	/* everything is in use: nothing to measure */
 	if (!drain && !resident_free())
 		return;

@@ -78,12 +78,17 @@ static size_t batch_bytes(unsigned int sc)
 	       sizeof(struct mag_batch);
 }
 
-/* The depot was full, and now it is empty: it would have needed more room. */
+/*
+ * The depot was full, and now it is empty: it would have needed more room.  Not near a
+ * limit, where what lies in depots is missed elsewhere.
+ */
 static void widen_depot(struct mcentral *mc, unsigned int sc)
 {
 	size_t extra = atomic_load_relaxed(&depot_extra), bytes = batch_bytes(sc);
 	size_t max = max_size(DEPOT_EXTRA_MIN, limit_total() >> DEPOT_SHARE_SHIFT);
 
+	if (limit_close())
+		return;
 	max = min_size(max, limit_cache_max());
 	max -= min_size(max, extra);
 	atomic_add_relaxed(&depot_extra, depot_widen(&mc->depot, max / bytes) * bytes);
