@@ -19,6 +19,7 @@
 
 #include "collapse.h"
 #include "conf.h"
+#include "limit.h"
 #include "mheap.h"
 #include "thp.h"
 
@@ -141,7 +142,9 @@ bool collapse_step(uint64_t now_ms, uint64_t end_ns)
 {
 	static bool due;
 
-	if (!collapse_wanted(atomic_load_relaxed(&vm_stat.prepared[VM_HEAP])))
+	/* of what is on huge pages the kernel takes back parts when it likes */
+	if (!limit_far() ||
+	    !collapse_wanted(atomic_load_relaxed(&vm_stat.prepared[VM_HEAP])))
 		return true;
 	if (!collapse.ready) {
 		thp_init();

@@ -121,6 +121,13 @@ bool limit_passed(void)
 	return limit_total() > limit_soft();
 }
 
+bool limit_far(void)
+{
+	size_t soft = limit_soft();
+
+	return soft == LIMIT_NONE || limit_total() < soft / 8;
+}
+
 bool limit_close(void)
 {
 	size_t soft = limit_soft();

@@ -50,6 +50,8 @@ size_t limit_excess(void);
 bool limit_passed(void);
 /* Less than an eighth below it? */
 bool limit_close(void);
+/* Less than an eighth of it, or there is none? */
+bool limit_far(void);
 
 /* Before @bytes of pages are asked for, no lock held: may assist. */
 void limit_check(size_t bytes);

@@ -124,11 +124,14 @@ static void mheap_advise(uintptr_t base, size_t size)
 
 /*
  * Will what comes next be filled by small objects, to the brim?  The heap is large
- * and nearly full; what a chunk can lie unused by then is a part in 32 of it.
+ * and nearly full; what a chunk can lie unused by then is a part in 32 of it.  What
+ * is given back of a huge page is gone only when the kernel splits it, some time: not
+ * where there is a limit to meet soon.
  */
 static bool mheap_goes_huge(const struct mheap *h, size_t nr_pages)
 {
 	return thp_size() && thp_size() <= GROW_STEP && nr_pages < HEAP_CACHE_MAX_PAGES &&
+	       limit_far() &&
 	       h->pages.nr_pages >= HUGE_FROM >> HA_PAGE_SHIFT &&
 	       h->pages.nr_free - h->pages.nr_scav <= h->pages.nr_pages / 32 &&
 	       h->pages.nr_scav <= h->pages.nr_pages / 32;
