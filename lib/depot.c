@@ -89,7 +89,7 @@ struct mag_batch *depot_pop(struct depot *d)
 		b = container_of(node, struct mag_batch, node);
 		atomic_sub_relaxed(&d->held, held(b->n));
 		count = depot_count(d);
-		if (count < d->low)
+		if (count < atomic_load_relaxed(&d->low))
 			atomic_store_relaxed(&d->low, count);
 		atomic_store_relaxed(&d->nr_pops, d->nr_pops + 1);
 		atomic_store_relaxed(&d->nr_popped, d->nr_popped + b->n);
