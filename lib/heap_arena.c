@@ -70,6 +70,7 @@ static struct {
 	struct heap_arena ***walk;	/* (a) blocks of WALK_BLOCK */
 	struct heap_arena *spare;	/* (l) made, and not entered for want of more */
 	size_t mapped;			/* (l) bytes that the window's entries are for */
+	bool full;			/* (l) the last reservation failed */
 	bool closed;			/* (l) an arena is elsewhere: no window any more */
 } arenas = { .lock = LOCK_INIT(RANK_ARENA), .hint = VM_ARENA_HINT };
 
@@ -266,11 +267,27 @@ out_release:
 	return 0;
 }
 
+/*
+ * Where the last reservation failed, the next is likely to, and costs a dozen system
+ * calls; with several nodes each refill of a full one tries, although another has
+ * room.  So the smallest is asked for first, anywhere.
+ */
+static bool arena_any_room(size_t size)
+{
+	uintptr_t p = (uintptr_t)vm_reserve(0, size, 1);
+
+	if (p)
+		vm_release((void *)p, size, 0, VM_HEAP);
+	return p != 0;
+}
+
 uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind)
 {
-	uintptr_t p;
+	uintptr_t p = 0;
 
 	lock_acquire(&arenas.lock);
+	if (unlikely(arenas.full) && !arena_any_room(min_size(*size, CHUNK_SIZE)))
+		goto out;
 	p = arena_try_reserve(*size, nid);
 	/* Little address space (RLIMIT_AS): take less than it all, at the hint. */
 	while (!p && *size <= ARENA_SIZE && *size > CHUNK_SIZE) {
@@ -282,6 +299,8 @@ uintptr_t heap_arena_reserve(size_t *size, unsigned int nid, enum vm_bind bind)
 		arenas.hint = align_up(p + *size, ARENA_SIZE);
 		vm_bind((void *)p, *size, nid, bind);
 	}
+	arenas.full = !p;
+out:
 	lock_release(&arenas.lock);
 	return p;
 }

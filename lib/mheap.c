@@ -154,30 +154,6 @@ static int mheap_take(struct mheap *h, size_t size)
 	return 0;
 }
 
-/*
- * Where there is no address space left, each try costs a dozen system calls, and with
- * several nodes each refill of a full one would try, although another has room.  So
- * the next GROW_SKIP tries are spared, unless nobody has room: grow_again().
- */
-#define GROW_SKIP	64
-static uint32_t grow_skip;		/* (a) */
-
-static bool grow_skipped(void)
-{
-	uint32_t left = atomic_load_relaxed(&grow_skip);
-
-	/* two at once may count as one */
-	if (unlikely(left))
-		atomic_store_relaxed(&grow_skip, left - 1);
-	return left;
-}
-
-/* Were tries spared?  Then none is, from here on. */
-static bool grow_again(void)
-{
-	return atomic_load_relaxed(&grow_skip) && xchg(&grow_skip, 0);
-}
-
 /* Make room for a run of @nr_pages; under h->lock. */
 static int mheap_grow(struct mheap *h, size_t nr_pages)
 {
@@ -189,14 +165,9 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 	lock_assert_held(&h->lock);
 	if (h->grow_end - h->grow_base < need) {
 		size = align_up(need, ARENA_SIZE);
-		if (grow_skipped())
-			return -ENOMEM;
 		base = heap_arena_reserve(&size, h->nid, conf.numa);
-		if (!base) {
-			if (topo.nr_nodes > 1)
-				atomic_store_relaxed(&grow_skip, (uint32_t)GROW_SKIP);
+		if (!base)
 			return -ENOMEM;
-		}
 		mheap_advise(base, size);
 		if (base != h->grow_end || !h->grow_end) {
 			/* The old tail is still good for smaller runs. */
@@ -422,8 +393,6 @@ struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int s
 
 	limit_check(bytes);
 	s = mheap_any_span(nid, sc, slot);
-	if (unlikely(!s) && grow_again())
-		s = mheap_any_span(nid, sc, slot);
 	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
 		s = mheap_any_span(nid, sc, slot);
 	if (unlikely(!s))
@@ -470,8 +439,6 @@ struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 		return NULL;
 	limit_check(bytes);
 	s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
-	if (unlikely(!s) && grow_again())
-		s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
 	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
 		s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
 	if (unlikely(!s))

@@ -112,8 +112,8 @@ static void one_fork(void)
 	pid_t pid;
 	int status;
 
-	/* the sanitizer's own state does not survive a fork among threads */
-	if (TAP_TSAN)
+	/* neither the sanitizer nor an emulator survives a fork among threads */
+	if (TAP_TSAN || tap_emulated())
 		return;
 	pid = fork();
 	if (!pid)
