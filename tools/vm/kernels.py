@@ -115,7 +115,7 @@ class Cache:
     def built(self, kernel, arch):
         path = self.path('kernels', 'built-%s-%s' % (kernel, arch))
         if not os.path.exists(path):
-            print('# building a kernel, which takes about ten minutes', flush=True)
+            print('# building a kernel, which takes some minutes', flush=True)
             tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'build-kernel')
             done = subprocess.run([tool, self.deb(BUILT[kernel][arch], HOST_ARCH), path])
             if done.returncode:
