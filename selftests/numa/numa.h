@@ -156,15 +156,6 @@ static __maybe int page_node(const void *p)
 	return status < 0 ? -1 : status;
 }
 
-/* Is there a page at @p?  It is not touched. */
-static __maybe bool page_resident(const void *p)
-{
-	void *page = (void *)((uintptr_t)p & ~(sysconf(_SC_PAGESIZE) - 1));
-	int status = -1;
-
-	return !syscall(SYS_move_pages, 0, 1UL, &page, NULL, &status, 0) && status >= 0;
-}
-
 /* The policy of the memory at @p: its mode, and its node if it names just one. */
 static __maybe int page_policy(const void *p, int *mode)
 {
