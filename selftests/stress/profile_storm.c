@@ -171,6 +171,8 @@ int main(int argc, char **argv)
 		tap_skip("profile_storm", "check:off excludes a profile");
 		return tap_done();
 	}
+	if (tap_emulated())
+		tap_skip("forks", "the emulator itself hangs in them");
 	rng = tap_opts.seed;
 	free(HIDE(malloc(1)));
 	handler_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
