@@ -7,10 +7,23 @@
  * Batches move whole and without a lock; span bitmaps are touched only when a
  * depot is empty or full.  Objects in a depot are free in state, taken in bits.
  *
- * Bound: at most depot.max batches each (a race of pushers may pass it by one a
- * thread).  The depot counts what its bound cost (missed) and what it has too much
- * (low); its owner, who knows how much memory that is, moves the bound.  Any thread,
- * any context in which malloc may be called.
+ * The open batch gathers what comes in parts, from CPUs of other nodes, which hold
+ * less than a batch for each other node.  A part is added by who has exchanged the
+ * batch out; it is exchanged in again, or pushed when no further part would fit.  So
+ * the bound is one of objects, whoever brings them, and a refill gets whole batches.
+ * What two threads do at once:
+ *
+ *	           push   pop   gather
+ *	  push      -      -      -      - both at once, lock-free
+ *	  pop       -      X      -      X one excludes the other (declines)
+ *	  gather    -      -      2      2 the second opens a batch of its own; who finds
+ *	                                   another in place when it puts its own back
+ *	                                   pushes that one as it is
+ *
+ * Bound: at most depot.max batches each, an open one included (a race of pushers may
+ * pass it by one a thread).  The depot counts what its bound cost (missed) and what it
+ * has too much (low); its owner, who knows how much memory that is, moves the bound.
+ * Any thread, any context in which malloc may be called.
  */
 #ifndef _LIB_DEPOT_H
 #define _LIB_DEPOT_H
@@ -28,25 +41,32 @@ struct mag_batch {
 
 struct depot {
 	struct lfstack full;
+	struct mag_batch *open;		/* (a) gathers parts; NULL: none, or in hand */
 	uint64_t held;			/* (a) batches << 32 | objects in them */
 	uint64_t nr_pops;		/* (l full.popper) */
 	uint64_t nr_popped;		/* (l full.popper) objects of them */
 	uint32_t max;			/* (a) */
 	uint32_t floor;			/* (c) what max starts from */
-	uint32_t missed;		/* (a) batches declined since depot_widen() */
+	uint32_t missed;		/* (a) objects declined since depot_widen() */
 	uint32_t low;			/* (a) fewest batches since depot_take_low() */
 };
 
 void depot_init(struct depot *d, uint32_t max);
-/* Room for as many more as were declined, at most @more: how many. */
-uint32_t depot_widen(struct depot *d, size_t more);
+/* Room for the batches of @batch objects that were declined, at most @more: how many. */
+uint32_t depot_widen(struct depot *d, size_t more, unsigned int batch);
 /* Less room by @less, but not below the floor: by how many. */
 uint32_t depot_narrow(struct depot *d, uint32_t less);
 /* Batches that nobody needed since the last call. */
 uint32_t depot_take_low(struct depot *d);
 /* False when full: the batch stays the caller's. */
 bool depot_push(struct depot *d, struct mag_batch *b);
-/* NULL when empty, or another thread is popping. */
+/*
+ * @n objects, a part of a batch of @batch.  False when full, or without memory.  @slot:
+ * as for batch_get().
+ */
+bool depot_gather(struct depot *d, unsigned int slot, const struct mag_slot *slots,
+		  unsigned int n, unsigned int batch);
+/* Whole ones first.  NULL when empty, or another thread is popping. */
 struct mag_batch *depot_pop(struct depot *d);
 void depot_fork_child(struct depot *d);
 

@@ -48,8 +48,8 @@
  * the nodes, and are for objects of less than FOREIGN_SIZE.
  *
  * Bounds: of each class 2 batches, of those above 256 KiB one object; for another node
- * a batch, or REMOTE_BYTES if that is less, which is enough to share the way; as many
- * slots as threads have run at once.
+ * a batch, or REMOTE_BYTES if that is less, which is enough to share the way (parts of
+ * a batch are put together in the depot); as many slots as threads have run at once.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -817,31 +817,45 @@ static void flush_batch(size_t route)
 	look_for_rested(slot);
 }
 
-/* One object of which no magazine here holds any. */
-static void free_single(size_t route, struct mag_slot slot)
+/* Less than a batch, for another node: there it joins what comes from elsewhere. */
+static void send_part(size_t route, const struct mag_slot *slots, unsigned int n)
 {
-	struct depot *d = &mcentrals[route_nid(route)][route_class(route)].depot;
-	struct mag_batch *b = batch_get(current_slot());
+	unsigned int nid = route_nid(route), sc = route_class(route);
+	const struct size_class *k = &size_classes[sc];
+	bool sent = depot_gather(&mcentrals[nid][sc].depot, current_slot(), slots, n,
+				 k->batch);
 
-	if (b) {
-		b->n = 1;
-		b->slots[0] = slot;
-		if (depot_push(d, b))
-			return;
-		batch_put(current_slot(), b);
-	}
-	mcentral_free(route_nid(route), route_class(route), &slot, 1);
+	PROBE(flush, nid, k->size, n, sent);
+	if (!sent)
+		mcentral_free(nid, sc, slots, n);
+}
+
+static void flush_part(size_t route)
+{
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int n = any_pop_n(route, slots, size_classes[route_class(route)].batch);
+
+	if (n)
+		send_part(route, slots, n);
+	look_for_rested(current_slot());
 }
 
 void mcache_free_slow(size_t route, struct mag_slot slot)
 {
+	unsigned int sc = route_class(route), room;
+
 	if (slow_prepare() && any_push(route, slot))
 		return;
-	if (!mag_room(slot_node(current_slot()), route_nid(route), route_class(route))) {
-		free_single(route, slot);
+	room = mag_room(slot_node(current_slot()), route_nid(route), sc);
+	if (!room) {
+		send_part(route, &slot, 1);
 		return;
 	}
-	flush_batch(route);
+	/* more than a half is sent as it is: no other part would fit beside it */
+	if (2 * room <= size_classes[sc].batch)
+		flush_part(route);
+	else
+		flush_batch(route);
 	if (any_push(route, slot))
 		return;
 	/* Moved to another full slot, or no slot could be made: straight home. */

@@ -29,7 +29,11 @@
 #include "mheap.h"
 #include "span_drop.h"
 
-/* Bytes of objects a depot may hold, and bounds of the batches. */
+/*
+ * Bytes of objects a depot may hold, and bounds of the batches.  Twice as many bytes
+ * where there are several nodes: it is the one place where what other nodes free
+ * waits, since their CPUs hold little of it (mcache.c).
+ */
 #define DEPOT_BYTES	(64UL << 10)
 #define DEPOT_MIN	2
 #define DEPOT_MAX	32
@@ -56,11 +60,13 @@ void mcentral_add_slot(void)
 
 void mcentral_init(unsigned int nr_nodes)
 {
+	size_t bytes = nr_nodes > 1 ? 2 * DEPOT_BYTES : DEPOT_BYTES;
+
 	for (unsigned int n = 0; n < nr_nodes; n++) {
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 			const struct size_class *k = &size_classes[sc];
 			struct mcentral *mc = &mcentrals[n][sc];
-			size_t max = DEPOT_BYTES / ((size_t)k->size * k->batch);
+			size_t max = bytes / ((size_t)k->size * k->batch);
 
 			if (max < DEPOT_MIN && k->size <= DEPOT_BYTES)
 				max = DEPOT_MIN;
@@ -91,7 +97,8 @@ static void widen_depot(struct mcentral *mc, unsigned int sc)
 		return;
 	max = min_size(max, limit_cache_max());
 	max -= min_size(max, extra);
-	atomic_add_relaxed(&depot_extra, depot_widen(&mc->depot, max / bytes) * bytes);
+	atomic_add_relaxed(&depot_extra, depot_widen(&mc->depot, max / bytes,
+						     size_classes[sc].batch) * bytes);
 }
 
 static void narrow_depot(struct mcentral *mc, unsigned int sc, uint32_t by)

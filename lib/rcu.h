@@ -60,11 +60,12 @@ static inline void lfstack_push(struct lfstack *s, struct cds_lfs_node *node)
 
 /*
  * A pop in three steps, for who keeps a count of pops: it belongs to the popper
- * between the first, which may decline, and the last.
+ * between the first, which may decline, and the last.  Who knows that there is
+ * nothing to pop need not begin.
  */
 static inline bool lfstack_pop_begin(struct lfstack *s)
 {
-	if (lfstack_empty(s) || atomic_load_relaxed(&s->popper))
+	if (atomic_load_relaxed(&s->popper))
 		return false;
 	watch_touch(s, 0);
 	/* acquire pairs with the release below: one popper at a time */
@@ -88,7 +89,7 @@ static inline struct cds_lfs_node *lfstack_try_pop(struct lfstack *s)
 {
 	struct cds_lfs_node *node;
 
-	if (!lfstack_pop_begin(s))
+	if (lfstack_empty(s) || !lfstack_pop_begin(s))
 		return NULL;
 	node = __lfstack_pop(s);
 	lfstack_pop_end(s);

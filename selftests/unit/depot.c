@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * depot: a stack of batches with a bound, alone and under threads; the pool of
- * empty batches behind all depots.
+ * depot: a stack of batches with a bound, and the open one that gathers parts, alone
+ * and under threads; the pool of empty batches behind all depots.
  */
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
+#include <util/align.h>
 #include "depot.h"
 #include "vm.h"
 
@@ -15,6 +16,7 @@
 #define MAX_DEPTH	16
 #define NR_THREADS	6
 #define NR_BATCHES	64
+#define NR_OBJS		4096
 
 /* A batch that says in each slot whose it is. */
 static void mark(struct mag_batch *b, uintptr_t tag)
@@ -87,11 +89,11 @@ START_TEST(bound)
 		if (!depot_push(&d, b))
 			batch_put(0, b);
 	}
-	check(depot_count(&d) == 2 && depot_objects(&d) == 6 && d.missed == 5);
-	check(depot_widen(&d, 4) == 4 && d.max == 6 && depot_widen(&d, 4) == 0);
+	check(depot_count(&d) == 2 && depot_objects(&d) == 6 && d.missed == 15);
+	check(depot_widen(&d, 4, 3) == 4 && d.max == 6 && depot_widen(&d, 4, 3) == 0);
 	while (depot_count(&d) < 6)
 		check(depot_push(&d, batch_get(0)));
-	check(!depot_push(&d, batch_get(0)) && depot_widen(&d, 0) == 0 && d.max == 6);
+	check(!depot_push(&d, batch_get(0)) && depot_widen(&d, 0, 3) == 0 && d.max == 6);
 	/* not looked at yet, then four are popped, and three come back */
 	check(depot_take_low(&d) == 0);
 	for (unsigned int i = 0; i < 4; i++)
@@ -102,6 +104,127 @@ START_TEST(bound)
 	check(depot_narrow(&d, 3) == 3 && d.max == 3);
 	check(depot_narrow(&d, 3) == 1 && d.max == 2 && depot_narrow(&d, 1) == 0);
 	check(depot_count(&d) == 5 && !depot_push(&d, batch_get(0)));
+}
+END_TEST
+
+/* Objects first, first + 1, ... of a part. */
+static void fill_part(struct mag_slot *slots, unsigned int n, uintptr_t first)
+{
+	for (unsigned int i = 0; i < n; i++)
+		slots[i] = (struct mag_slot){ (void *)(first + i), (uint8_t *)~(first + i) };
+}
+
+/* Who holds @b has them now; each was in the depot once. */
+static unsigned int take_parts(struct mag_batch *b, uint8_t *in)
+{
+	unsigned int n = b->n;
+
+	for (unsigned int i = 0; i < n; i++) {
+		uintptr_t obj = (uintptr_t)b->slots[i].obj;
+
+		check(obj < NR_OBJS && in[obj] == 1 && b->slots[i].state == (uint8_t *)~obj);
+		in[obj] = 0;
+	}
+	batch_put(0, b);
+	return n;
+}
+
+/*
+ * Parts of _i objects at most, of batches of 21: they come out as whole as they can
+ * be, the open one last, and the bound counts them with it.
+ */
+START_TEST(parts)
+{
+	static uint8_t in[NR_OBJS];
+	const unsigned int batch = 21, max = 5;
+	struct unit_rand r = unit_rand(_i);
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int held = 0, n;
+	struct mag_batch *b;
+	struct depot d;
+
+	vm_init();
+	depot_init(&d, max);
+	memset(in, 0, sizeof(in));
+	for (unsigned int step = 0; step < 20000; step++) {
+		uintptr_t first = rand_below(&r, NR_OBJS / MAX_BATCH) * MAX_BATCH;
+		bool is_in = false;
+
+		n = 1 + rand_below(&r, _i);
+		for (unsigned int i = 0; i < n; i++)
+			is_in |= in[first + i];
+		fill_part(slots, n, first);
+		if (rand_below(&r, 3) && !is_in) {
+			if (depot_gather(&d, 0, slots, n, batch)) {
+				memset(in + first, 1, n);
+				held += n;
+			} else {
+				/* as whole as parts of that size can make them */
+				check(depot_count(&d) == max && !d.open && d.missed);
+				check(held >= max * (batch - _i + 1));
+				check(depot_widen(&d, 0, batch) == 0 && !d.missed);
+			}
+		} else if (rand_below(&r, 2)) {
+			b = depot_pop(&d);
+			check(!b == !held);
+			/* what is popped beside an open one had no room any more */
+			check(!b || b->n <= batch);
+			check(!b || !d.open || b->n + _i > batch);
+			held -= b ? take_parts(b, in) : 0;
+		}
+		check(depot_objects(&d) == held && depot_count(&d) <= max);
+		check(!d.open || (d.open->n && d.open->n < batch));
+	}
+	while ((b = depot_pop(&d)))
+		held -= take_parts(b, in);
+	check(!held && !depot_count(&d) && !depot_objects(&d) && !d.open);
+}
+END_TEST
+
+/* Without room, without memory, while another thread pops or has it in hand. */
+START_TEST(parts_declined)
+{
+	struct mag_slot slots[4];
+	struct mag_batch *b;
+	struct depot d;
+
+	vm_init();
+	fill_part(slots, 4, 0);
+	depot_init(&d, 0);
+	check(!depot_gather(&d, 0, slots, 4, 10) && d.missed == 4 && !d.held);
+	/* what is declined in parts is made room for in batches */
+	for (unsigned int i = 0; i < 3; i++)
+		check(!depot_gather(&d, 0, slots, 4, 10));
+	check(depot_widen(&d, 9, 10) == 2 && d.max == 2);
+	vm_fail_nth(1, true);
+	while (batch_get(0))
+		;
+	check(!depot_gather(&d, 0, slots, 4, 10) && !d.held && !d.open && !d.missed);
+	vm_fail_nth(0, false);
+	check(depot_gather(&d, 0, slots, 4, 10) && depot_count(&d) == 1);
+	d.full.popper = 1;
+	check(!depot_pop(&d) && depot_gather(&d, 0, slots, 4, 10));
+	check(depot_count(&d) == 1 && depot_objects(&d) == 8);
+	/* the third does not fit beside two */
+	check(depot_gather(&d, 0, slots, 4, 10) && depot_count(&d) == 2 && d.open->n == 4);
+	check(!lfstack_empty(&d.full) && depot_objects(&d) == 12);
+	/* in hand: another one is wanted, and the bound is there already */
+	b = d.open;
+	d.open = NULL;
+	check(!depot_gather(&d, 0, slots, 4, 10) && depot_objects(&d) == 12);
+	d.open = b;
+	/* of the popper and the counters that the parent had, a child knows nothing */
+	depot_fork_child(&d);
+	check(depot_count(&d) == 2 && depot_objects(&d) == 12);
+	b = depot_pop(&d);
+	check(b && b->n == 8);
+	b = depot_pop(&d);
+	check(b && b->n == 4 && !depot_pop(&d) && !d.held);
+	/* what was in hand there is lost here */
+	check(depot_gather(&d, 0, slots, 4, 10));
+	d.open = NULL;
+	depot_fork_child(&d);
+	check(!d.held && !depot_pop(&d) && depot_gather(&d, 0, slots, 4, 10));
 }
 END_TEST
 
@@ -248,6 +371,88 @@ START_TEST(threads)
 }
 END_TEST
 
+/* Objects: 1 while a thread has them, 0 in the depot. */
+static uint32_t in_hand[NR_OBJS];
+
+static unsigned int gather_take(struct mag_batch *b, struct mag_slot *mine, unsigned int nr)
+{
+	for (unsigned int i = 0; i < b->n; i++) {
+		uintptr_t obj = (uintptr_t)b->slots[i].obj;
+
+		check(obj < NR_OBJS && b->slots[i].state == (uint8_t *)~obj);
+		check(atomic_fetch_add_relaxed(&in_hand[obj], 1) == 0);
+		mine[nr++] = b->slots[i];
+	}
+	return nr;
+}
+
+/* Parts of any size, and whole batches between them; what comes out is nobody else's. */
+static void *gather_thread(void *arg)
+{
+	struct unit_rand r = unit_rand(200 + (uintptr_t)arg);
+	const unsigned int batch = 32, share = NR_OBJS / NR_THREADS;
+	static struct mag_slot slots[NR_THREADS][NR_OBJS];
+	struct mag_slot *mine = slots[(uintptr_t)arg];
+	unsigned int nr = share, n;
+	struct mag_batch *b;
+
+	fill_part(mine, share, (uintptr_t)arg * share);
+	for (unsigned int i = 0; i < share; i++)
+		atomic_store_relaxed(&in_hand[(uintptr_t)mine[i].obj], 1);
+	for (unsigned int step = 0; step < 40000; step++) {
+		n = min_size(1 + rand_below(&r, 16), nr);
+		if (n && rand_below(&r, 3)) {
+			for (unsigned int i = nr - n; i < nr; i++)
+				atomic_sub_relaxed(&in_hand[(uintptr_t)mine[i].obj], 1);
+			if (depot_gather(&storm.d, (uintptr_t)arg, mine + nr - n, n, batch)) {
+				nr -= n;
+				continue;
+			}
+			for (unsigned int i = nr - n; i < nr; i++)
+				check(atomic_fetch_add_relaxed(&in_hand[(uintptr_t)mine[i].obj],
+							       1) == 0);
+		}
+		if (depot_count(&storm.d) > storm.d.max + NR_THREADS)
+			atomic_add_relaxed(&storm.overfull, 1);
+		b = depot_pop(&storm.d);
+		if (!b)
+			continue;
+		atomic_add_relaxed(&storm.pops, 1);
+		check(b->n && b->n <= batch);
+		nr = gather_take(b, mine, nr);
+		batch_put((uintptr_t)arg, b);
+	}
+	for (unsigned int i = 0; i < nr; i++)
+		atomic_sub_relaxed(&in_hand[(uintptr_t)mine[i].obj], 1);
+	return (void *)(uintptr_t)nr;
+}
+
+START_TEST(gather_threads)
+{
+	static struct mag_slot left[NR_OBJS];
+	unsigned int nr = 0, outside = 0;
+	struct mag_batch *b;
+	pthread_t t[NR_THREADS];
+	void *ret;
+
+	vm_init();
+	depot_init(&storm.d, MAX_DEPTH);
+	memset(&storm.overfull, 0, sizeof(storm.overfull));
+	for (uintptr_t i = 0; i < NR_THREADS; i++)
+		check(!pthread_create(&t[i], NULL, gather_thread, (void *)i));
+	for (unsigned int i = 0; i < NR_THREADS; i++) {
+		check(!pthread_join(t[i], &ret));
+		outside += (uintptr_t)ret;
+	}
+	check(!storm.overfull && storm.pops);
+	check(depot_objects(&storm.d) + outside == NR_OBJS / NR_THREADS * NR_THREADS);
+	while ((b = depot_pop(&storm.d)))
+		nr = gather_take(b, left, nr);
+	check(nr + outside == NR_OBJS / NR_THREADS * NR_THREADS);
+	check(!storm.d.held && !storm.d.open);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("depot");
@@ -257,9 +462,12 @@ int main(void)
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, stack, 0, MAX_DEPTH + 1);
 	tcase_add_test(tc, bound);
+	tcase_add_loop_test(tc, parts, 1, 22);
+	tcase_add_test(tc, parts_declined);
 	tcase_add_test(tc, busy_popper);
 	tcase_add_test(tc, pool);
 	tcase_add_test(tc, threads);
+	tcase_add_test(tc, gather_threads);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }

@@ -143,6 +143,53 @@ START_TEST(remote_batches)
 }
 END_TEST
 
+/* The most that a batch gathers from parts of what one CPU holds for another node. */
+static unsigned int gathered(const struct size_class *k)
+{
+	unsigned int part = min_size(REMOTE_BYTES / k->size, k->batch);
+
+	return part ? k->batch / part * part : k->batch;
+}
+
+/*
+ * A depot has room for as many objects whoever frees them: what is freed on another
+ * node fills it, in batches as whole as parts make them, and comes back first.
+ */
+START_TEST(remote_fills)
+{
+	const struct size_class *k = &size_classes[_i];
+	struct depot *d = &mcentrals[0][_i].depot;
+	unsigned int nr, full, max, part = min_size(REMOTE_BYTES / k->size, k->batch);
+	static void *p[8192];
+	struct cpus_area a;
+	uint64_t pops;
+
+	check(cpus_set_up(2));
+	max = d->max;
+	full = max * gathered(k);
+	nr = full + 4 * k->batch;
+	check(nr <= ARRAY_SIZE(p));
+	cpus_be(&a, 0);
+	for (unsigned int i = 0; i < nr; i++)
+		check((p[i] = ha_malloc(k->size)));
+	check(!depot_objects(d));
+	cpus_be(&a, 1);
+	for (unsigned int i = 0; i < nr; i++)
+		ha_free(p[i]);
+	check(depot_count(d) == max && depot_objects(d) == full);
+	/* all else went on to the spans, but what CPU 1 holds */
+	check(mcache_nr_cached(_i) <= full + part + 2 * k->batch);
+	/* CPU 0 may have two batches; then it is the depot's turn */
+	cpus_be(&a, 0);
+	pops = d->nr_pops;
+	for (unsigned int i = 0; i < full + 2 * k->batch; i++)
+		check((p[i] = ha_malloc(k->size)));
+	check(!depot_objects(d) && d->nr_pops - pops == max);
+	for (unsigned int i = 0; i < full + 2 * k->batch; i++)
+		ha_free(p[i]);
+}
+END_TEST
+
 Suite *unit_suite(void)
 {
 	Suite *s = suite_create("manycpu");
@@ -152,6 +199,7 @@ Suite *unit_suite(void)
 	tcase_add_loop_test(tc, bounded, 0, NR_CPUS_PATTERNS * ARRAY_SIZE(numbers));
 	tcase_add_loop_test(tc, at_once, 0, NR_CPUS_PATTERNS);
 	tcase_add_loop_test(tc, remote_batches, 1, NR_SIZE_CLASSES);
+	tcase_add_loop_test(tc, remote_fills, 1, NR_SIZE_CLASSES);
 	suite_add_tcase(s, tc);
 	return s;
 }

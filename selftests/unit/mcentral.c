@@ -289,13 +289,15 @@ END_TEST
 /* The bound of each depot, in bytes and in batches. */
 START_TEST(depot_bounds)
 {
-	heap_layers_init(&one);
+	size_t most = _i ? 128UL << 10 : 64UL << 10;
+
+	heap_layers_init(_i ? &four : &one);
 	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 		uint32_t max = mcentrals[0][sc].depot.max;
 		size_t bytes = (size_t)max * size_classes[sc].batch * size_classes[sc].size;
 
 		check(max <= 32 && (max >= 2 || size_classes[sc].size > 64UL << 10));
-		check(bytes <= 64UL << 10 || max == 2);
+		check(bytes <= most || max == 2);
 	}
 }
 END_TEST
@@ -533,7 +535,7 @@ int main(void)
 	tcase_add_loop_test(tc, lines_apart, 1, NR_SIZE_CLASSES);
 	tcase_add_test(tc, packs);
 	tcase_add_test(tc, depot_drains);
-	tcase_add_test(tc, depot_bounds);
+	tcase_add_loop_test(tc, depot_bounds, 0, 2);
 	tcase_add_loop_test(tc, other_node, 0, 2);
 	tcase_add_test(tc, no_memory);
 	tcase_add_loop_test(tc, scavenges, 1, NR_SIZE_CLASSES);
