@@ -23,7 +23,8 @@
  *
  * Threads without rseq (old kernel, emulator, rseq:off, glibc.pthread.rseq=0, a
  * vfork child) share NR_LOCKED slots of the same build, each behind a lock.  The
- * two kinds never touch each other's slots.
+ * two kinds never touch each other's slots.  Each locked slot has a node; a thread asks
+ * now and then which one it is on.
  *
  * How a thread finds out: mcache_rs is mcache_no_area at first, so its first malloc or
  * free takes the slow path, which looks at its registration once.  A cached copy of
@@ -72,6 +73,7 @@
 
 #define NR_LOCKED		16
 #define FOREIGN_SIZE		1024
+#define LOCKED_STAY		32	/* objects until a thread asks where it is */
 #define SHED_BATCHES		8	/* that a slow path takes home for others */
 #define MAG_BATCHES		2	/* of its class a magazine can hold */
 #define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
@@ -131,6 +133,7 @@ enum thread_mode {
 __tls void *mcache_rs = mcache_no_area;
 static __tls uint8_t thread_mode;
 static __tls uint8_t thread_locked_slot;
+static __tls uint8_t thread_locked_stay;	/* objects since it asked */
 /* For a libc that registers nothing; the kernel writes 32 bytes of it. */
 static __tls uint32_t own_area[8] __aligned(32);
 
@@ -299,6 +302,18 @@ static bool locked_follow(void)
 		return false;
 	thread_locked_slot = pick_locked_slot();
 	return true;
+}
+
+/*
+ * A thread that has moved would go on with what its slot holds, up to two batches: so it
+ * looks where it is not only at refills.
+ */
+static void locked_look(void)
+{
+	if (mcache_area() || topo.nr_nodes == 1 || ++thread_locked_stay < LOCKED_STAY)
+		return;
+	thread_locked_stay = 0;
+	locked_follow();
 }
 
 unsigned int mcache_nid(void)
@@ -766,9 +781,9 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	unsigned int slot, nid, n, last = 0;
 	struct mag_batch *b;
 
+	locked_look();
 	if (slow_prepare() && any_pop(sc, out))
 		return true;
-	/* asked once a batch: until then, what is cached is the old node's */
 	if (locked_follow() && slow_prepare() && any_pop(sc, out))
 		return true;
 	nid = mcache_nid();

@@ -138,7 +138,7 @@ int main(int argc, char **argv)
 		pthread_mutex_init(&locks[i], NULL);
 	storm(nr_cpus);
 	absent(last);
-	/* Without sequences a thread asks for its node once a batch. */
+	/* Without sequences a thread asks for its node now and then only. */
 	if (stats_get(&st) && st.rseq)
 		back_again();
 	else
