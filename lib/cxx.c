@@ -43,7 +43,7 @@ extern void *name params;						\
 static void *name##_slow params __noinline;				\
 static void *name##_slow params						\
 {									\
-	void *p = ha_malloc(size);					\
+	void *p = malloc_slow(size);					\
 									\
 	return p ? p : ((void *(*) params)cxx_next(#name)) args;	\
 }									\

@@ -12,16 +12,29 @@
 #include "heap_arena.h"
 #include "mcache.h"
 #include "mspan.h"
+#include "profile.h"
 #include "sizeclasses.h"
 
 static_assert(sizeof(struct mag_hdr) == 1 << PAGE_ENTRY_SHIFT,
 	      "a shifted place is the offset of a header");
 
-static __always_inline void *take_slot(const struct mag_slot *slot, uint8_t tag)
+/* Behind profile_due(): takes the object, which is a sample, perhaps. */
+void *take_due(struct mag_slot slot, uint8_t tag, size_t twice, int64_t step) __noinline
+	__attribute__((returns_nonnull));
+
+/* An object of the class that is @twice / 2, popped with @mark. */
+static __always_inline void *take_slot(const struct mag_slot *slot, uint32_t mark,
+				       size_t twice)
 {
-	/* 0 with check:off: a line of its own in a large heap, not touched for nothing */
-	if (likely(tag))
-		*slot->state = tag;
+	int64_t step;
+
+	/* check:off: a line of its own in a large heap, not touched for nothing */
+	if (unlikely(mark & MAG_MORE) && !(uint8_t)mark)
+		goto out;
+	if (unlikely(mark & MAG_MORE) && profile_due(twice, &step))
+		return take_due(*slot, mark, twice, step);
+	*slot->state = mark;
+out:
 	if (!slot->obj)
 		__builtin_unreachable();	/* or callers would ask */
 	return slot->obj;
@@ -31,12 +44,15 @@ static __always_inline void *take_slot(const struct mag_slot *slot, uint8_t tag)
 static __always_inline void *malloc_fast(size_t size)
 {
 	struct mag_slot slot;
-	uint8_t tag;
+	uint32_t mark;
+	size_t twice;
 
-	if (likely(size <= MAX_SMALL_SIZE) &&
-	    likely(mcache_pop_twice(class_twice[(size + 7) >> 3], &slot, &tag)))
-		return take_slot(&slot, tag);
-	return NULL;
+	if (unlikely(size > MAX_SMALL_SIZE))
+		return NULL;
+	twice = class_twice[(size + 7) >> 3];
+	if (unlikely(!mcache_pop_twice(twice, &slot, &mark)))
+		return NULL;
+	return take_slot(&slot, mark, twice);
 }
 
 /* An object of a size class as the fast paths see it. */

@@ -113,66 +113,45 @@ nomem:
 	return NULL;
 }
 
-static void *alloc_class_refill(size_t sc, bool sample) __noinline;
-static void *alloc_class_refill(size_t sc, bool sample)
+void *take_due(struct mag_slot slot, uint8_t tag, size_t twice, int64_t step)
+{
+	size_t size = size_classes[twice / 2].size;
+
+	*slot.state = profile_hit(size, step) && profile_take(slot.obj, size) ?
+		OBJECT_SAMPLED : tag;
+	return slot.obj;
+}
+
+static void *alloc_class_slow(size_t sc) __noinline;
+static void *alloc_class_slow(size_t sc)
 {
 	struct mag_slot slot;
-	uint8_t tag;
+	uint8_t state;
 
 	if (!heap_ready() || !mcache_alloc_slow(sc, &slot)) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	tag = mcache_tag();
-	if (unlikely(sample) && profile_take(slot.obj, size_classes[sc].size))
-		tag = OBJECT_SAMPLED;
-	return take_slot(&slot, tag);
-}
-
-/* A point of the profile lies in the next object, perhaps. */
-static void *alloc_class_due(size_t sc) __noinline;
-static void *alloc_class_due(size_t sc)
-{
-	bool sample = profile_hit(size_classes[sc].size);
-	struct mag_slot slot;
-	uint8_t tag;
-
-	if (!mcache_pop(sc, &slot, &tag))
-		return alloc_class_refill(sc, sample);
-	if (sample && profile_take(slot.obj, size_classes[sc].size))
-		tag = OBJECT_SAMPLED;
-	return take_slot(&slot, tag);
-}
-
-/* While the heap is profiled, the fast path declines whatever there is. */
-static void *alloc_class_slow(size_t sc) __noinline;
-static void *alloc_class_slow(size_t sc)
-{
-	struct mag_slot slot;
-	uint8_t tag;
-
-	if (profile_on()) {
-		if (profile_due(size_classes[sc].size))
-			return alloc_class_due(sc);
-		if (likely(mcache_pop(sc, &slot, &tag)))
-			return take_slot(&slot, tag);
-	}
-	return alloc_class_refill(sc, false);
+	state = mcache_tag();
+	if (profile_on())
+		state = state_profiled(slot.obj, size_classes[sc].size, state);
+	if (likely(state))
+		*slot.state = state;
+	return slot.obj;
 }
 
 static __always_inline void *alloc_class(size_t sc)
 {
 	struct mag_slot slot;
-	uint8_t tag;
+	uint32_t mark;
 
-	if (likely(mcache_pop_twice(2 * sc, &slot, &tag)))
-		return take_slot(&slot, tag);
+	if (likely(mcache_pop_twice(2 * sc, &slot, &mark)))
+		return take_slot(&slot, mark, 2 * sc);
 	return alloc_class_slow(sc);
 }
 
 /* Whatever the fast path declined. */
-static void *malloc_slow(size_t size) __noinline;
-static void *malloc_slow(size_t size)
+void *malloc_slow(size_t size)
 {
 	if (size <= MAX_SMALL_SIZE)
 		return alloc_class_slow(small_class(size));
@@ -364,16 +343,19 @@ __export size_t ha_good_size(size_t size)
 static void *zalloc(size_t size)
 {
 	struct mag_slot slot;
-	uint8_t tag;
+	uint32_t mark;
+	size_t sc;
 	void *p;
 
 	if (likely(size <= MAX_SMALL_SIZE)) {
 		p = alloc_class(small_class(size));
 		return p ? memset(p, 0, size) : NULL;
 	}
-	if (size <= MAX_MEDIUM_SIZE &&
-	    mcache_pop_twice(2 * medium_class(size), &slot, &tag))
-		return memset(take_slot(&slot, tag), 0, size);
+	if (size <= MAX_MEDIUM_SIZE) {
+		sc = medium_class(size);
+		if (mcache_pop_twice(2 * sc, &slot, &mark))
+			return memset(take_slot(&slot, mark, 2 * sc), 0, size);
+	}
 	/* not at hand: pages of which the heap may know that they are zero */
 	return alloc_large(size, 1, true);
 }

@@ -22,6 +22,8 @@
 #define EXPORT_AS(ha_name, name)	extern __typeof__(ha_name) ha_name
 #endif
 
+/* What malloc_fast() declined: one object; NULL with ENOMEM. */
+void *malloc_slow(size_t size) __noinline;
 /* One object, aligned to @align (a power of two); NULL with ENOMEM. */
 void *heap_alloc_aligned(size_t align, size_t size);
 /* The same, zeroed on demand. */

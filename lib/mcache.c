@@ -5,15 +5,13 @@
  *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
  *	                                   |
  *	mcache_hdrs, all headers --------> +--------------------------------+
- *	mcache_own, its node's --------+   | mag_hdr [nodes][128 classes]   |
+ *	mcache_rows, its node's -------+   | mag_hdr [nodes][128 classes]   |
  *	                               +-> |                                |
  *	                                   | slots, 16 bytes each           |
  *	                                   +--------------------------------+
  *
- *
- * mcache_rows, which malloc's fast path pops from, is the same as mcache_own, or while
- * the heap is profiled leads to nothing: each malloc then takes its slow path, which
- * counts, and pops by mcache_own.
+ * All headers of a slot hold its mark, with MAG_MORE while the heap is profiled, so that
+ * malloc counts what it pops, and without misuse detection, where it sets no state.
  *
  * The slot id.  With one node: the kernel's concurrency id (mm_cid), dense from 0
  * and never more than the threads or CPUs in use, where the kernel fills it, else
@@ -99,7 +97,6 @@ static_assert(2 * NR_ROUTES <= MAG_NR_HDRS, "there is nothing for every route");
 
 struct mag_table mcache_hdrs;
 struct mag_table mcache_rows;
-struct mag_table mcache_own;
 size_t mcache_id_off = RSEQ_OFF_CPU_ID;
 /* Both ids are those of a thread that the kernel does not know. */
 uint32_t mcache_no_area[8] __aligned(32) = {
@@ -121,7 +118,7 @@ static uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
 static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
 static unsigned int nr_ids;			/* (c) ids the kernel may give */
 static bool rseq_usable;			/* (c) */
-static bool profiled;				/* (l create_lock) mcache_rows leads to nothing */
+static bool profiled;				/* (l create_lock) what is popped is counted */
 static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
 
 enum thread_mode {
@@ -173,15 +170,13 @@ static ptrdiff_t row_of(const struct mag_table *tab, const struct mag_hdr *hdrs,
 static void slot_attach(unsigned int id, struct mag_hdr *hdrs, unsigned int nid)
 {
 	/* pairs with the address dependency of every section on the slot */
-	smp_store_release(&mcache_own.row[id], row_of(&mcache_own, hdrs, nid));
-	smp_store_release(&mcache_rows.row[id], profiled ? 0 : row_of(&mcache_rows, hdrs, nid));
+	smp_store_release(&mcache_rows.row[id], row_of(&mcache_rows, hdrs, nid));
 	smp_store_release(&mcache_hdrs.row[id], row_of(&mcache_hdrs, hdrs, 0));
 }
 
 static void slot_detach(unsigned int id)
 {
 	WRITE_ONCE(mcache_rows.row[id], 0);
-	WRITE_ONCE(mcache_own.row[id], 0);
 	WRITE_ONCE(mcache_hdrs.row[id], 0);
 }
 
@@ -204,18 +199,6 @@ int mcache_init(void)
 bool mcache_uses_rseq(void)
 {
 	return rseq_usable;
-}
-
-/* No fence: whoever pops by an old pointer pops from the same magazine. */
-void mcache_profile(bool on)
-{
-	lock_acquire(&create_lock);
-	profiled = on;
-	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++)
-		if (slot_hdrs[i])
-			smp_store_release(&mcache_rows.row[i], on ? 0 :
-					  row_of(&mcache_rows, slot_hdrs[i], slot_nid[i]));
-	lock_release(&create_lock);
 }
 
 /* An older glibc: register a TLS area of our own; it dies with the thread. */
@@ -365,6 +348,23 @@ uint8_t mcache_tag(void)
 	return slot_tag(current_slot());
 }
 
+/* Under create_lock, but for locked slots, which nobody pops from by a sequence. */
+static uint32_t slot_mark(unsigned int slot)
+{
+	return slot_tag(slot) | (profiled || !conf.check ? MAG_MORE : 0);
+}
+
+/* No fence: the sign of a mark may be an old one for a moment. */
+void mcache_profile(bool on)
+{
+	lock_acquire(&create_lock);
+	profiled = on;
+	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++)
+		for (unsigned int k = 0; slot_hdrs[i] && k < nr_rows() * ROUTE_CLASSES; k++)
+			WRITE_ONCE(slot_hdrs[i][k].mark, slot_mark(i));
+	lock_release(&create_lock);
+}
+
 /* Objects of class @sc that a slot of node @nid can hold in @row. */
 static unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc)
 {
@@ -412,7 +412,7 @@ static struct mag_hdr *mcache_new(unsigned int slot, unsigned int nid)
 
 			h->base = slots - route * sizeof(*h);
 			h->top = h->base;
-			h->tag = slot_tag(slot);
+			h->mark = slot_mark(slot);
 			h->limit = h->base + mag_room(nid, row, sc) * MAG_SLOT_SIZE;
 			slots += mag_bytes(nid, row, sc);
 		}
@@ -487,11 +487,11 @@ static struct locked_slot *locked_get(void)
 static bool any_pop(size_t sc, struct mag_slot *out)
 {
 	struct locked_slot *ls;
-	uint8_t tag;
+	uint32_t mark;
 	bool ok;
 
 	if (mcache_area())
-		return mcache_pop(sc, out, &tag);
+		return mcache_pop_twice(2 * sc, out, &mark);
 	ls = locked_get();
 	if (!ls)
 		return false;

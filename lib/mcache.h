@@ -24,12 +24,10 @@ extern uint32_t mcache_no_area[8] __hidden;
 
 extern size_t mcache_id_off __hidden;		/* (c) field of the area: the slot id */
 /*
- * By slot id: the headers of all nodes; those of the id's own node, as malloc's fast
- * path sees them; and those that it has.
+ * By slot id: the headers of all nodes; those of the id's own node.
  */
 extern struct mag_table mcache_hdrs __hidden;
 extern struct mag_table mcache_rows __hidden;
-extern struct mag_table mcache_own __hidden;
 
 /* The area, or NULL where there must be no sequences. */
 static inline char *mcache_area(void)
@@ -47,9 +45,9 @@ int mcache_init(void);
  * slow path.
  */
 static __always_inline bool mcache_pop_twice(size_t twice, struct mag_slot *out,
-					     uint8_t *tag)
+					     uint32_t *mark)
 {
-	return rseq_mag_pop(mcache_rs, &mcache_id_off, &mcache_rows, twice, out, tag);
+	return rseq_mag_pop(mcache_rs, &mcache_id_off, &mcache_rows, twice, out, mark);
 }
 
 /*
@@ -61,12 +59,6 @@ static __always_inline enum mag_result mcache_push_off(size_t off, struct mag_sl
 						       uint32_t tag)
 {
 	return rseq_mag_push_own(mcache_rs, &mcache_id_off, &mcache_hdrs, off, slot, tag);
-}
-
-/* The same for slow paths: by class, and whether or not the heap is profiled. */
-static inline bool mcache_pop(size_t sc, struct mag_slot *out, uint8_t *tag)
-{
-	return rseq_mag_pop(mcache_rs, &mcache_id_off, &mcache_own, 2 * sc, out, tag);
 }
 
 /* By route, for whom tags do not matter. */
@@ -87,7 +79,7 @@ void mcache_free_tagged(struct mag_slot slot, size_t route, uint32_t tag);
 /* What marks objects that come from the slot this thread is on; 0 without marks. */
 uint8_t mcache_tag(void);
 
-/* While @on, malloc's fast path declines; see lib/profile.c. */
+/* While @on, what is popped has MAG_MORE; see lib/profile.c. */
 void mcache_profile(bool on);
 
 /* The node this thread allocates from now. */

@@ -2,11 +2,10 @@
 /*
  * Heap profiles: sessions, and what malloc and free tell of.
  *
- *	off     malloc: pop by mcache_rows: nothing is added
+ *	off     malloc: pop; the mark that the magazine gives is the object's state
  *
- *	on      mcache_rows leads to nothing, as in a drain, so that each
- *	        malloc arrives in its slow path:
- *	          left -= size    >= 0:  pop by mcache_own, done
+ *	on      malloc: pop; the mark says MAG_MORE, so before it is the state:
+ *	          left -= step    >= 0:  done
  *	                          < 0:   unwind, enter in the table, state OBJECT_SAMPLED
  *
  *	free    the state of a sampled object is no slot's tag, so that the push of its
@@ -19,6 +18,11 @@
  * what is live means the same as in the statistics.  What an object grows by in place
  * is more of the stream: it may be sampled then, and its weight is that of all its
  * bytes.
+ *
+ * Distances are counted in units of the mean, not in bytes, so that they have the same
+ * distribution in every session, and what is left of one says nothing but that its end
+ * has not come: a thread goes on with it in the next session, and need not look which
+ * one it is in.
  *
  * The memory of a sample is the allocator's own; a sample calls the unwinder with no
  * lock held.  Where the unwinder allocates all the same (objects registered at run
@@ -48,6 +52,8 @@
 
 uint32_t profile_session;
 uint32_t profile_todo;
+int64_t profile_step[NR_SIZE_CLASSES];
+double profile_rate;
 __tls struct profile_thread profile_thread;
 
 static struct {
@@ -71,30 +77,52 @@ static uint64_t real_ns(void)
  * Sampling.
  */
 
-static int64_t next_point(struct profile_thread *t)
+static double rate_of(uint64_t mean)
 {
-	/* addresses differ by thread, and the clock by process */
-	if (!t->rng)
-		t->rng = real_ns() ^ (uint64_t)(uintptr_t)t << 20;
-	return poisson_draw(&t->rng, atomic_load_relaxed(&session.mean));
+	/* a mean of 1 samples everything */
+	return mean <= 1 ? PROFILE_SURELY : (double)PROFILE_MEAN_UNITS / mean;
 }
 
-bool profile_hit(size_t size)
+static int64_t step_of(size_t size, uint64_t mean)
+{
+	double step = size * rate_of(mean);
+
+	return step < PROFILE_SURELY ? (int64_t)step : PROFILE_SURELY;
+}
+
+static void set_mean(uint64_t mean)
+{
+	double rate = rate_of(mean);
+
+	atomic_store_relaxed(&session.mean, mean);
+	__atomic_store(&profile_rate, &rate, __ATOMIC_RELAXED);
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		atomic_store_relaxed(&profile_step[sc], step_of(size_classes[sc].size, mean));
+}
+
+static int64_t next_point(struct profile_thread *t)
+{
+	return poisson_draw(&t->rng, PROFILE_MEAN_UNITS);
+}
+
+bool profile_hit(size_t size, int64_t step)
 {
 	struct profile_thread *t = &profile_thread;
 	/* pairs with the release in profile_start(): the mean is of it, or later */
 	uint32_t now = smp_load_acquire(&profile_session);
 
-	if (!now || t->busy) {
-		t->left += size;
+	t->left += step;
+	if (!now || t->busy)
 		return false;
+	if (!t->rng) {
+		/* addresses differ by thread, and the clock by process */
+		t->rng = real_ns() ^ (uint64_t)(uintptr_t)t << 20;
+		t->left = next_point(t);
 	}
-	if (t->session != now) {
-		t->session = now;
-		t->left = next_point(t) - (int64_t)size;
-		if (t->left >= 0)
-			return false;
-	}
+	/* the caller may have taken that of another session, or of none */
+	t->left -= step_of(size, atomic_load_relaxed(&session.mean));
+	if (t->left >= 0)
+		return false;
 	/* the process has no memory: it goes on behind the object as from any point */
 	t->left = next_point(t);
 	return true;
@@ -182,7 +210,7 @@ int profile_start(uint64_t mean)
 		err = -EBUSY;
 	} else {
 		profile_table_reset();
-		atomic_store_relaxed(&session.mean, mean);
+		set_mean(mean);
 		atomic_store_relaxed(&session.started_ns, real_ns());
 		atomic_store_relaxed(&session.duration_ns, (uint64_t)0);
 		if (!++session.nr)

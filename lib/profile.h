@@ -10,40 +10,62 @@
 
 #include <asm/atomic.h>
 #include <util/compiler.h>
+#include "sizeclasses.h"
 
 /* Counts the sessions; 0: nothing is profiled. */
 extern uint32_t profile_session __hidden;	/* (a) */
 
+/*
+ * Distances on the way to the next point: bytes, in units of which PROFILE_MEAN_UNITS
+ * are the session's mean.  What is left of one is as good in the next session, whatever
+ * that one's mean.  No distance is as far as PROFILE_SURELY.
+ */
+#define PROFILE_MEAN_UNITS	(1LL << 55)
+#define PROFILE_SURELY		(1LL << 62)
+
+extern int64_t profile_step[NR_SIZE_CLASSES] __hidden;	/* (a) an object's, by class */
+extern double profile_rate __hidden;			/* (a) a byte's */
+
 struct profile_thread {
-	int64_t left;			/* bytes to the next point of the process */
-	uint64_t rng;
-	uint32_t session;		/* that these are of */
+	int64_t left;			/* to the next point of the process */
+	uint64_t rng;			/* 0: nothing has been drawn */
 	bool busy;			/* in here already: the unwinder allocates */
 };
 
 extern __tls struct profile_thread profile_thread __hidden;
-
-/* Behind profile_due(): a point of the process lies in these bytes. */
-bool profile_hit(size_t size) __noinline;
 
 static __always_inline bool profile_on(void)
 {
 	return unlikely(atomic_load_relaxed(&profile_session) != 0);
 }
 
-/* @size bytes are being allocated: if true, profile_hit() has to be asked. */
-static __always_inline bool profile_due(size_t size)
+/*
+ * An object of the class that is @twice / 2 is being allocated: if true, profile_hit()
+ * has to be asked.
+ */
+static __always_inline bool profile_due(size_t twice, int64_t *step)
 {
-	struct profile_thread *t = &profile_thread;
-
-	t->left -= size;
-	return unlikely(t->left < 0 || t->session != atomic_load_relaxed(&profile_session));
+	/* the element of which this is one half: one instruction */
+	*step = atomic_load_relaxed((int64_t *)&((int32_t *)profile_step)[twice]);
+	return unlikely((profile_thread.left -= *step) < 0);
 }
 
+/*
+ * Behind it: a point of the process lies in these bytes.  @step: what has been
+ * subtracted.
+ */
+bool profile_hit(size_t size, int64_t step) __noinline;
+
 /* Is that an object to sample? */
-static __always_inline bool profile_count(size_t size)
+static inline bool profile_count(size_t size)
 {
-	return profile_due(size) && profile_hit(size);
+	double rate, step;
+
+	__atomic_load(&profile_rate, &rate, __ATOMIC_RELAXED);
+	step = size * rate;
+	if (step < PROFILE_SURELY && (profile_thread.left -= (int64_t)step) >= 0)
+		return false;
+	return profile_hit(size, step < PROFILE_SURELY ? (int64_t)step : 0);
 }
 
 /*

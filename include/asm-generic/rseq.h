@@ -25,15 +25,15 @@
  * harmless by 2.  The list, in pseudo-code; every <asm/rseq.h> has exactly these
  * as rseq_NAME(), and the plain C versions below, without tags, serve under a lock:
  *
- *   mag_pop(hdrs, idx, *out, *tag)    h = hdrs[idx]; idx is given twice over
+ *   mag_pop(hdrs, idx, *out, *mark)   h = hdrs[idx]; idx is given twice over
  *                                     if h.top == h.base: return false
- *                                     *out = slot below h.top; *tag = h.tag
+ *                                     *out = slot below h.top; *mark = h.mark
  *                                     commit h.top -= 16; return true
  *   mag_push(hdrs, idx, slot)         h = hdrs[idx]
  *                                     if h.top >= h.limit: return false
  *                                     slot at h.top = slot
  *                                     commit h.top += 16; return true
- *   mag_push_own(..., tag)            if h.tag != tag: say so; else the same
+ *   mag_push_own(..., tag)            if h.mark's byte != tag: say so; else the same
  *   mag_pop_n(hdrs, idx, dst, n)      n = min(n, (h.top - h.base) / 16)
  *                                     copy the top n slots to dst
  *                                     commit h.top -= n * 16; return n
@@ -41,8 +41,9 @@
  *                                     copy the first n of src above top
  *                                     commit h.top += n * 16; return n
  *
- * The tag names the id in a byte: who pops marks an object with it, and who pushes
- * learns whether it was popped here.
+ * The mark is a tag that names the id in a byte: who pops marks an object with it, and
+ * who pushes learns whether it was popped here.  Its sign is for who pops alone: there
+ * is more to do.  It changes at any time, and no section depends on it.
  *
  * hdrs is what tab->row[id] leads to.  mag_pop is given a class, and a table of each
  * id's headers of its own node; the others are given a route (node and class), and a
@@ -80,7 +81,7 @@ struct mag_hdr {		/* offsets from here */
 	uint32_t top;		/* (p) */
 	uint32_t base;		/* (c) */
 	uint32_t limit;		/* (c) */
-	uint32_t tag;		/* (c) of the id, the same in all its headers */
+	uint32_t mark;		/* (a) tag of the id, the same in all its headers; MAG_MORE */
 };
 
 /*
@@ -93,6 +94,8 @@ struct mag_table {
 	ptrdiff_t unregistered[2];		/* (c) 0: ids -2 and -1 */
 	ptrdiff_t row[MAX_CIDS];		/* (a) */
 };
+
+#define MAG_MORE	(1U << 31)
 
 static_assert(sizeof(struct mag_slot) == MAG_SLOT_SIZE, "asm scales by it");
 static_assert(sizeof(struct mag_hdr) == 1 << MAG_HDR_SHIFT, "asm scales by it");

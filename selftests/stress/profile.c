@@ -405,6 +405,74 @@ static void deep_paths(void)
 	pprof_drop(&f);
 }
 
+/* operator new, by the name that compilers give it. */
+static void *(*cxx_new)(size_t size);
+
+SITE static void *site_new(size_t size)
+{
+	return HIDE(cxx_new(size));
+}
+
+/*
+ * An object that is freed at once is allocated again: the caches are as they were, and
+ * all the same each time counts.
+ */
+static void pairs(size_t mean)
+{
+	static void *(*const alloc[])(size_t) = { site_malloc, site_calloc, site_new };
+	static const size_t size[] = { 16, 64, 200, 3000 };
+	enum { NR = 100000 };
+	int64_t v[NR_VALUES];
+	struct pprof f;
+	double bad;
+
+	for (unsigned int k = 0; k < 3 * 4; k++) {
+		if (!cxx_new && alloc[k / 4] == site_new)
+			continue;
+		ha_profile_start(mean);
+		for (unsigned int i = 0; i < NR; i++)
+			free(alloc[k / 4](size[k % 4]));
+		pprof_take(&f);
+		ha_profile_stop();
+		pprof_sum(&f, alloc[k / 4], v);
+		bad = nr_expected(v, ALLOC_OBJECTS, NR, ha_good_size(size[k % 4]), mean);
+		ok(bad < 0 && !v[INUSE_OBJECTS], "pairs of %zu bytes by function %u, mean %zu",
+		   size[k % 4], k / 4, mean);
+		if (bad >= 0)
+			diag("%.0f where %d objects were", bad, NR);
+		pprof_drop(&f);
+	}
+}
+
+/* What a session left of a distance is good for the next one, whatever its mean. */
+static void sessions(void)
+{
+	static const size_t mean[] = { 2000, 1, 100000, 1 << 20 };
+	enum { NR = 100, TIMES = 400 };
+	const size_t usable = ha_good_size(1000);
+	int64_t sum[4][NR_VALUES] = { 0 }, v[NR_VALUES];
+	struct pprof f;
+	double bad;
+
+	for (unsigned int n = 0; n < TIMES * 4; n++) {
+		ha_profile_start(mean[n % 4]);
+		for (unsigned int i = 0; i < NR; i++)
+			free(site_malloc(1000));
+		pprof_take(&f);
+		ha_profile_stop();
+		pprof_sum(&f, site_malloc, v);
+		for (unsigned int i = 0; i < NR_VALUES; i++)
+			sum[n % 4][i] += v[i];
+		pprof_drop(&f);
+	}
+	for (unsigned int k = 0; k < 4; k++) {
+		bad = nr_expected(sum[k], ALLOC_OBJECTS, NR * TIMES, usable, mean[k]);
+		ok(bad < 0, "%d sessions in turn, mean %zu", TIMES, mean[k]);
+		if (bad >= 0)
+			diag("%.0f where %d objects were", bad, NR * TIMES);
+	}
+}
+
 static void refusals(void)
 {
 	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
@@ -444,6 +512,10 @@ int main(int argc, char **argv)
 		run_site(&big_sites[i], kept[i], 1);
 		run_site(&big_sites[i], kept[i], 1 << 20);
 	}
+	cxx_new = (void *(*)(size_t))dlsym(RTLD_DEFAULT, "_Znwm");
+	pairs(1);
+	pairs(MEAN);
+	sessions();
 	resized(1);
 	resized(4 << 20);
 	peak();

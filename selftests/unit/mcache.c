@@ -25,13 +25,15 @@ static bool get(unsigned int sc, struct mag_slot *slot)
 {
 	uintptr_t addr;
 	unsigned int route;
+	uint32_t mark;
 	uint8_t tag;
 
-	if (!mcache_pop_twice(2 * sc, slot, &tag)) {
-		if (!mcache_alloc_slow(sc, slot))
-			return false;
+	if (mcache_pop_twice(2 * sc, slot, &mark))
+		tag = mark;
+	else if (mcache_alloc_slow(sc, slot))
 		tag = mcache_tag();
-	}
+	else
+		return false;
 	check(tag != OBJECT_FREE);
 	addr = (uintptr_t)slot->obj;
 	route = page_entry_route(arena_entry(addr));

@@ -30,13 +30,19 @@ struct table {
 	struct mag_slot slots[NR_MAGS][MAX_SLOTS];
 };
 
+/* The sign is for who pops, and nothing to who pushes. */
+static uint32_t mark_of(size_t i)
+{
+	return i % 2 ? TAG | MAG_MORE : TAG;
+}
+
 static void table_init(struct table *t, const unsigned int *sizes)
 {
 	for (unsigned int i = 0; i < NR_MAGS; i++) {
 		uint32_t base = (char *)t->slots[i] - (char *)&t->hdrs[i];
 
 		t->hdrs[i].base = t->hdrs[i].top = base;
-		t->hdrs[i].tag = TAG;
+		t->hdrs[i].mark = mark_of(i);
 		t->hdrs[i].limit = base + sizes[i] * MAG_SLOT_SIZE;
 	}
 }
@@ -59,13 +65,13 @@ static void *area(void)
 
 static bool pop(size_t i, struct mag_slot *out)
 {
-	uint8_t tag = TAG;
+	uint32_t mark = 0;
 	bool ok;
 
 	if (!by_rseq)
 		return mag_pop(table.hdrs, i, out);
-	ok = rseq_mag_pop(area(), &id_off, &rows, 2 * i, out, &tag);
-	check(tag == TAG);
+	ok = rseq_mag_pop(area(), &id_off, &rows, 2 * i, out, &mark);
+	check(!ok || mark == mark_of(i));
 	return ok;
 }
 

@@ -251,10 +251,11 @@ END_TEST
 static void through_caches(unsigned int sc, unsigned int n)
 {
 	static struct mag_slot slot[4000];
-	uint8_t tag;
+	uint32_t mark;
 
 	for (unsigned int i = 0; i < n; i++) {
-		check(mcache_pop(sc, &slot[i], &tag) || mcache_alloc_slow(sc, &slot[i]));
+		check(mcache_pop_twice(2 * sc, &slot[i], &mark) ||
+		      mcache_alloc_slow(sc, &slot[i]));
 		memset(slot[i].obj, 1, size_classes[sc].size);
 	}
 	while (n--) {

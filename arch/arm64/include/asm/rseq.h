@@ -54,11 +54,11 @@
 
 static __always_inline bool
 rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
-	     struct mag_slot *out, uint8_t *tag)
+	     struct mag_slot *out, uint32_t *mark)
 {
 	struct mag_hdr *h;
 	uint64_t top, base;
-	uint32_t mark;
+	uint32_t word;
 	void *obj;
 	uint8_t *state;
 
@@ -72,18 +72,18 @@ again:
 		"sub %w[top], %w[top], #16\n\t"
 		"add %[base], %[h], %[top]\n\t"
 		"ldp %[obj], %[state], [%[base]]\n\t"
-		"ldr %w[mark], [%[h], #12]\n\t"
+		"ldr %w[word], [%[h], #12]\n\t"
 		RSEQ_INJECT(3)
 		"str %w[top], [%[h]]\n"
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
-		  [obj] "=&r" (obj), [state] "=&r" (state), [mark] "=&r" (mark)
+		  [obj] "=&r" (obj), [state] "=&r" (state), [word] "=&r" (word)
 		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
 	out->state = state;
-	*tag = mark;
+	*mark = word;
 	return true;
 decline:
 	return false;
@@ -136,7 +136,7 @@ again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"add %[h], %[h], %[off]\n\t"
-		"ldr %w[limit], [%[h], #12]\n\t"
+		"ldrb %w[limit], [%[h], #12]\n\t"
 		"cmp %w[limit], %w[tag]\n\t"
 		"b.ne %l[foreign]\n\t"
 		"ldr %w[top], [%[h]]\n\t"

@@ -58,10 +58,10 @@
 
 static __always_inline bool
 rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
-	     struct mag_slot *out, uint8_t *tag)
+	     struct mag_slot *out, uint32_t *mark)
 {
 	uint64_t t, h, top;
-	uint32_t mark;
+	uint32_t word;
 	void *obj;
 	uint8_t *state;
 
@@ -74,19 +74,19 @@ again:
 		"je %l[decline]\n\t"
 		"movq -16(%[h], %[top]), %[obj]\n\t"
 		"movq -8(%[h], %[top]), %[state]\n\t"
-		"movl 12(%[h]), %[mark]\n\t"
+		"movl 12(%[h]), %[word]\n\t"
 		"subl $16, %k[top]\n\t"
 		RSEQ_INJECT(3)
 		"movl %k[top], (%[h])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [obj] "=&a" (obj),
-		  [state] "=&r" (state), [mark] "=&r" (mark)
+		  [state] "=&r" (state), [word] "=&r" (word)
 		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice)
 		: "memory", "cc"
 		: decline, abort);
 	out->obj = obj;
 	out->state = state;
-	*tag = mark;
+	*mark = word;
 	return true;
 decline:
 	return false;
@@ -135,7 +135,7 @@ again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"addq %[off], %[h]\n\t"
-		"cmpl 12(%[h]), %[tag]\n\t"
+		"cmpb 12(%[h]), %b[tag]\n\t"
 		"jne %l[foreign]\n\t"
 		"movl (%[h]), %k[top]\n\t"
 		"cmpl 8(%[h]), %k[top]\n\t"
