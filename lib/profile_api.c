@@ -17,7 +17,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <heaparena/heaparena.h>
@@ -32,7 +34,10 @@
 
 #define DEFAULT_FILE	"heaparena.%p.%n.pb"
 
+#define MAX_PARTS	100	/* names tried */
+
 static uint32_t nr_files;		/* (a) written so far: %n */
+static uint32_t nr_parts;		/* (a) names of those that are being written */
 
 static int fail(int err)
 {
@@ -93,19 +98,92 @@ static bool expand(struct line *l, const char *pattern)
 	return true;
 }
 
+/* To @fd, which is closed; what a file system says only then is an error as well. */
+static int dump_to_fd(int fd)
+{
+	int err = pprof_write(fd);
+
+	if (close(fd) && !err)
+		err = -errno;
+	return err;
+}
+
+static int dump_directly(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+
+	return fd < 0 ? -errno : dump_to_fd(fd);
+}
+
+/* A new file in the same folder, with its name in @l: its descriptor, or -errno. */
+static int part_open(struct line *l, const char *path, mode_t mode)
+{
+	int fd;
+
+	/* one that is left of a process that was killed is not ours to write */
+	for (unsigned int i = 0; i < MAX_PARTS; i++) {
+		line_start(l);
+		line_str(l, path);
+		line_char(l, '.');
+		line_dec(l, getpid());
+		line_char(l, '.');
+		line_dec(l, atomic_fetch_add_relaxed(&nr_parts, 1));
+		line_str(l, ".part");
+		if (l->len >= sizeof(l->buf) - 1)
+			return -ENAMETOOLONG;
+		l->buf[l->len] = '\0';
+		fd = open(l->buf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, mode);
+		if (fd >= 0 || errno != EEXIST)
+			return fd < 0 ? -errno : fd;
+	}
+	return -EEXIST;
+}
+
+/* The folder takes no new names, or none of this length. */
+static bool folder_refuses(int err)
+{
+	return err == -EACCES || err == -EPERM || err == -EROFS || err == -EINVAL ||
+	       err == -ENAMETOOLONG;
+}
+
+/*
+ * A file by name is whole, or not there, for who watches its folder: it is written
+ * under another name beside it, and renamed.  What fails leaves an older one as it was.
+ * There where that cannot be: no regular file (a FIFO, a device, a link), a folder
+ * that may not be written, or a file that cannot be replaced (one that is mounted).
+ */
+static int dump_by_name(const char *path)
+{
+	mode_t mode = 0644;
+	struct line part;
+	struct stat st;
+	int fd, err;
+
+	if (!lstat(path, &st)) {
+		if (!S_ISREG(st.st_mode))
+			return dump_directly(path);
+		/* one that may not be written is not to be replaced either */
+		fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+		if (fd < 0)
+			return -errno;
+		close(fd);
+		mode = st.st_mode & 0666;
+	}
+	fd = part_open(&part, path, mode);
+	if (fd < 0)
+		return folder_refuses(fd) ? dump_directly(path) : fd;
+	err = dump_to_fd(fd);
+	if (!err && !rename(part.buf, path))
+		return 0;
+	unlink(part.buf);
+	return err ? err : dump_directly(path);
+}
+
 static int dump_file(const char *pattern)
 {
 	struct line path;
-	int fd, err;
 
-	if (!expand(&path, pattern))
-		return -ENAMETOOLONG;
-	fd = open(path.buf, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
-	if (fd < 0)
-		return -errno;
-	err = pprof_write(fd);
-	close(fd);
-	return err;
+	return expand(&path, pattern) ? dump_by_name(path.buf) : -ENAMETOOLONG;
 }
 
 __export int ha_profile_dump_file(const char *path)

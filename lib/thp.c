@@ -16,6 +16,10 @@
  * khugepaged can bring back what was given back; and advised ranges do not pile up as
  * mappings: one a node, two for a moment.
  *
+ * Whether the kernel's huge pages are worth it is measured, where the heap grows: it
+ * may have to compact memory for one, and the host of a virtual machine may never
+ * have touched it.  See trial().
+ *
  * What is not in huge pages by then, and full and resident for some time, is moved
  * there by lib/collapse.c.
  *
@@ -25,6 +29,7 @@
  *  2. A front is inside of one heap's grown pages; outside of it all is NOHUGEPAGE.
  */
 #include <string.h>
+#include <time.h>
 
 #include <util/line.h>
 #include "cgroup.h"
@@ -37,6 +42,16 @@
 #define FRONT_KEPT	(32UL << 20)
 /* Every so many pages of a chunk a span is looked at. */
 #define SAMPLE_PAGES	32
+
+/*
+ * Chunks between two trials: after one that went well; after the first that did not,
+ * and twice as many after each further one, up to so many.
+ */
+#define TRIAL_WELL	32
+#define TRIAL_BAD	8
+#define TRIAL_BAD_MAX	256
+/* Small pages that a trial touches. */
+#define TRIAL_TOUCH	16
 
 #define SYS_THP		"/sys/kernel/mm/transparent_hugepage/"
 
@@ -121,8 +136,72 @@ void thp_front_close(struct thp_front *f)
 	front_set(f, 0, 0);
 }
 
+static uint64_t thread_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+uint64_t (*thp_clock)(void) = thread_ns;
+
+/* What it costs to touch @nr kernel pages from @addr on, ns. */
+static uint64_t touch_ns(uintptr_t addr, unsigned int nr)
+{
+	uint64_t from = thp_clock();
+
+	for (unsigned int i = 0; i < nr; i++)
+		*(volatile unsigned char *)(addr + i * vm_page_size) = 0;
+	return thp_clock() - from;
+}
+
+/*
+ * Are huge pages worth their price at present?  The first of a chunk comes as a huge
+ * page, the first pages behind it as small ones; all of them will be used next.  Time
+ * of the CPU, because the kernel's work counts and other threads' does not.
+ *
+ * One that came may cost 3/2 of what small ones instead of it would, because reading
+ * is cheaper afterwards; one that did not was tried for in vain.
+ */
+static bool trial(uintptr_t base)
+{
+	size_t size = thp_size();
+	uint64_t huge, small;
+	bool came;
+
+	vm_advise_huge((void *)base, size, true);
+	huge = touch_ns(base, 1);
+	vm_advise_huge((void *)base, size, false);
+	came = vm_count_resident((void *)(base + size - vm_page_size), vm_page_size);
+	small = touch_ns(base + size, TRIAL_TOUCH) * (size / vm_page_size) / TRIAL_TOUCH;
+	return huge <= (came ? small + small / 2 : small / 8);
+}
+
+/* Is the next chunk, at @base, to be advised? */
+static bool front_worth(struct thp_front *f, uintptr_t base)
+{
+	if (CHUNK_SIZE < 2 * thp_size())
+		return true;
+	if (f->until_trial) {
+		f->until_trial--;
+		return !f->refused;
+	}
+	if (trial(base))
+		f->refused = 0;
+	else if (f->refused < TRIAL_BAD_MAX)
+		f->refused = f->refused ? 2 * f->refused : TRIAL_BAD;
+	f->until_trial = f->refused ? f->refused : TRIAL_WELL;
+	/* half of this one is small pages already */
+	return false;
+}
+
 void thp_front_grow(struct thp_front *f, uintptr_t base, size_t size)
 {
+	if (!front_worth(f, base)) {
+		thp_front_close(f);
+		return;
+	}
 	if (f->end != base) {
 		thp_front_close(f);
 		front_set(f, base, base);

@@ -8,9 +8,14 @@
 
 #include "heap_arena.h"
 
-/* Advised memory at the end of a heap that grows; empty when both are equal. */
+/*
+ * Advised memory at the end of a heap that grows; empty when base and end are equal.
+ * A trial says whether the next chunks are worth it.
+ */
 struct thp_front {
 	uintptr_t base, end;		/* (l) the heap's lock; (a) for a glance */
+	unsigned int until_trial;	/* (l) chunks */
+	unsigned int refused;		/* (l) chunks from the last trial to the next, if that failed */
 };
 
 /*
@@ -23,7 +28,10 @@ extern const char *thp_root __hidden;
 /* Look it up; once, by a thread that may open files. */
 void thp_init(void);
 
-/* [base, base + size), whole chunks, is about to be used densely. */
+/* CPU time of this thread, ns; a test has a clock of its own. */
+extern uint64_t (*thp_clock)(void) __hidden;
+
+/* [base, base + size), whole chunks never touched, is about to be used densely. */
 void thp_front_grow(struct thp_front *f, uintptr_t base, size_t size);
 /* From here on nothing of it becomes a huge page by itself. */
 void thp_front_close(struct thp_front *f);

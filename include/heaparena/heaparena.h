@@ -616,9 +616,15 @@ int ha_profile_dump(int fd);
 
 /**
  * ha_profile_dump_file - write the profile to a file
- * @path: of the file, which is made or overwritten; %p in it is the process id, %n
+ * @path: of the file, which is made or replaced; %p in it is the process id, %n
  *	a number that counts up.  NULL for option prof_file, or heaparena.%p.%n.pb
  *
+ * The file is written as PATH.PID.N.part in the same folder and then renamed: under its
+ * name is a whole profile, or the one before.  What is no regular file (a FIFO, a
+ * device, a link), or lies in a folder where no file can be made, is written where it
+ * is.
+ *
+ * Context: as ha_profile_dump().
  * Return: as ha_profile_dump(), also with the errno of open(2).
  */
 int ha_profile_dump_file(const char *path);

@@ -25,6 +25,17 @@
 static const struct heap_mode one = { .name = "one" };
 static uint64_t now = 7000000;
 
+/* A clock by calls: a huge page takes one tick, small ones one together, or not. */
+static uint64_t ticks, huge_ticks;
+
+static uint64_t fake_clock(void)
+{
+	static unsigned int calls;
+
+	ticks += calls++ % 4 == 1 ? huge_ticks : 1000;
+	return ticks;
+}
+
 /* A kernel that has huge pages of @size when asked, in files. */
 static void fake_kernel(const char *enabled, size_t size)
 {
@@ -173,6 +184,8 @@ START_TEST(front)
 	heap_layers_init(&one);
 	check(size_classes[9].pages == 1);
 	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_clock = fake_clock;
+	huge_ticks = 1000;
 	for (; n < 14 * 512; n++)
 		span[n] = mheap_alloc_span(0, 9, 0);
 	check(h->front.base == h->front.end);
@@ -197,6 +210,62 @@ START_TEST(front)
 		mheap_free_span(span[i]);
 	check(mheap_release_sparse(0, SIZE_MAX, &kept) >= 450 * HA_PAGE_SIZE);
 	check(!thp_is_huge(addr));
+}
+END_TEST
+
+/* Grow by a chunk of small spans; was it advised? */
+static bool grow_chunk(void)
+{
+	struct mheap *h = &mheaps[0];
+	size_t from = h->pages.nr_pages;
+	bool huge;
+
+	while (h->pages.nr_pages == from)
+		check(mheap_alloc_span(0, 9, 0));
+	huge = thp_is_huge(h->grow_base - 1);
+	check(huge == (h->front.end == h->grow_base));
+	return huge;
+}
+
+/*
+ * What a huge page costs is tried out, again some chunks later, and seldom where it
+ * costs much; pages that a trial touched are zero.
+ */
+START_TEST(trials)
+{
+	static const unsigned int dear[] = { 8, 16, 32, 64, 128, 256, 256 };
+	struct mheap *h = &mheaps[0];
+	unsigned int n = 0;
+
+	heap_layers_init(&one);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_clock = fake_clock;
+	/* 512 small ones are 32000; one that does not come may take an eighth of it */
+	huge_ticks = 3000;
+	while (h->pages.nr_pages < 64 * MIB >> HA_PAGE_SHIFT)
+		check(!grow_chunk());
+	check(ticks == 0 && !grow_chunk() && ticks > 0);
+	check(vm_count_resident((void *)(h->grow_base - CHUNK_SIZE), CHUNK_SIZE) >= 17);
+	for (const char *p = (char *)h->grow_base - CHUNK_SIZE; p < (char *)h->grow_base; p++)
+		check(*p == 0);
+	while (grow_chunk())
+		n++;
+	check(n == 32);
+	/* that was the next trial; from the one behind it on they are dear */
+	huge_ticks = 50 * 1000;
+	for (n = 0; grow_chunk(); n++)
+		;
+	check(n == 32 && h->front.base == h->front.end);
+	for (unsigned int i = 0; i < ARRAY_SIZE(dear); i++) {
+		uint64_t from = ticks;
+
+		for (n = 0; n < dear[i]; n++)
+			check(!grow_chunk() && ticks == from);
+		if (i == ARRAY_SIZE(dear) - 1)
+			huge_ticks = 1000;
+		check(!grow_chunk() && ticks > from);
+	}
+	check(grow_chunk());
 }
 END_TEST
 
@@ -249,6 +318,7 @@ int main(void)
 	tcase_add_test(tc, moves);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, front);
+	tcase_add_test(tc, trials);
 	tcase_add_test(tc, sparse);
 	suite_add_tcase(s, tc);
 	return unit_run(s);

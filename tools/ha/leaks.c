@@ -128,9 +128,12 @@ static size_t report_all(const char *folder)
 		if (e->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-		report_file(path, e->d_name);
+		/* what a process was writing when it was killed has another name */
+		if (!e->d_name[strspn(e->d_name, "0123456789")]) {
+			report_file(path, e->d_name);
+			nr++;
+		}
 		unlink(path);
-		nr++;
 	}
 	if (d)
 		closedir(d);
