@@ -444,7 +444,8 @@ static void out_head(struct room *r)
 	/* of a static link, where no address tells them */
 	static const char drop[] = "(ha_.*|malloc|calloc|realloc|reallocarray|"
 		"aligned_alloc|memalign|posix_memalign|valloc|pvalloc|heap_alloc.*|"
-		"alloc_class.*|malloc_slow|zalloc|alloc_large.*|state_profiled|profile_.*|"
+		"alloc_class.*|malloc_slow|malloc_big|malloc_fast|take_slot|take_due|zalloc|"
+		"alloc_large.*|state_profiled|profile_.*|"
 		"uheap_.*|cache_fresh|realloc_in_place|operator new.*)";
 	struct profile_facts f;
 

@@ -275,10 +275,11 @@ static bool is_allocator(const char *name)
 	static const char *const names[] = {
 		"malloc", "calloc", "realloc", "reallocarray", "aligned_alloc", "memalign",
 		"posix_memalign", "valloc", "pvalloc", "malloc_slow", "zalloc", "cache_fresh",
-		"state_profiled", "realloc_in_place", "grow_tiny",
+		"state_profiled", "realloc_in_place", "grow_tiny", "take_slot", "take_due",
+		"malloc_fast", "malloc_big",
 	};
 	static const char *const starts[] = {
-		"ha_", "alloc_class_", "heap_alloc", "alloc_large", "alloc_dense", "profile_",
+		"ha_", "alloc_class", "heap_alloc", "alloc_large", "alloc_dense", "profile_",
 		"uheap_", "operator new", "_Zn",
 	};
 
