@@ -647,8 +647,8 @@ bool page_alloc_to_cache(struct page_alloc *pa, struct page_cache *c)
 }
 
 /*
- * In @busy (1 = not a candidate) set every aligned group of @min pages that has
- * a bit set, so that only whole groups stay clear.  @min: a power of two.
+ * In @busy set every aligned group of @min pages that has a bit set, so that only whole
+ * groups stay clear.  @min: a power of two.
  */
 static void fill_groups(uint64_t *busy, unsigned int min)
 {
@@ -690,6 +690,29 @@ static unsigned int last_clear_run(const uint64_t *busy, unsigned int limit,
 	return n;
 }
 
+/*
+ * What of a chunk is no candidate, in groups of @min pages, which are what the kernel
+ * takes back at once.  A group is one when all of it is free and some of it is resident:
+ * then the kernel's page is, whatever the rest says, which has been given back before
+ * or was never touched.
+ */
+static void chunk_busy(const struct palloc_data *d, unsigned int min, uint64_t *busy)
+{
+	uint64_t kept[PALLOC_WORDS];
+	unsigned int w;
+
+	for (w = 0; w < PALLOC_WORDS; w++) {
+		busy[w] = d->alloc[w];
+		kept[w] = ~d->scav[w];
+	}
+	if (min > 1) {
+		fill_groups(busy, min);
+		fill_groups(kept, min);
+	}
+	for (w = 0; w < PALLOC_WORDS; w++)
+		busy[w] |= ~kept[w];
+}
+
 /* The highest candidate of one chunk below page @limit; its length or 0. */
 static unsigned int chunk_unscav(struct palloc_region *r, unsigned int ci,
 				 unsigned int limit, size_t min, size_t max,
@@ -697,18 +720,15 @@ static unsigned int chunk_unscav(struct palloc_region *r, unsigned int ci,
 {
 	const struct palloc_data *d = &r->chunks[ci];
 	uint64_t busy[PALLOC_WORDS];
-	unsigned int w, count = 0;
+	unsigned int w = 0;
 
-	for (w = 0; w < PALLOC_WORDS; w++) {
-		busy[w] = d->alloc[w] | d->scav[w];
-		count += BITS_PER_WORD - popcount64(busy[w]);
-	}
-	if (!count)
+	while (w < PALLOC_WORDS && (d->alloc[w] | d->scav[w]) == ~0ULL)
+		w++;
+	if (w == PALLOC_WORDS) {
 		bitmap_clear(r->unscav, ci);
-	if (count < min)
 		return 0;
-	if (min > 1)
-		fill_groups(busy, min);
+	}
+	chunk_busy(d, min, busy);
 	return last_clear_run(busy, align_down(limit, min), max, start);
 }
 
@@ -754,7 +774,7 @@ uintptr_t page_alloc_take_unscav(struct page_alloc *pa, uintptr_t limit,
 	while (ri != PALLOC_ROOT_ENTRIES) {
 		addr = region_unscav(pa, ri, limit, min_pages, max_pages, nr);
 		if (addr) {
-			/* None of them is scavenged: nothing to count. */
+			/* Given back or not, all of them go: nothing to count. */
 			mark_used(pa, addr, *nr);
 			return addr;
 		}

@@ -74,9 +74,9 @@ size_t page_alloc_count_free(const struct page_alloc *pa, uintptr_t base, size_t
 /*
  * The highest run of free, unscavenged pages that ends at or below @limit
  * (exclusive address): start aligned to and a multiple of @min_pages, at most
- * @max_pages long.  Marks the run in use (so the caller can drop the lock,
+ * @max_pages long.  Of each group of @min_pages, a kernel page, one that is
+ * unscavenged is enough.  Marks the run in use (so the caller can drop the lock,
  * madvise, and page_alloc_free(..., true)).  Returns the address and *nr, or 0.
- * Chunks with no candidate are skipped by their popcount.
  */
 uintptr_t page_alloc_take_unscav(struct page_alloc *pa, uintptr_t limit,
 				 size_t min_pages, size_t max_pages, size_t *nr);

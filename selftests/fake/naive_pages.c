@@ -118,7 +118,10 @@ uintptr_t naive_find(const struct naive_pages *np, size_t nr, size_t align)
 /* Is the group of @min pages at @addr whole and a candidate? */
 static bool group_unscav(const struct naive_pages *np, uintptr_t addr, size_t min)
 {
-	return naive_count(np, addr, min, NAIVE_FREE) == min;
+	size_t nr = naive_count(np, addr, min, NAIVE_FREE);
+
+	/* the kernel's page is resident when any part of it is */
+	return nr && nr + naive_count(np, addr, min, NAIVE_SCAV) == min;
 }
 
 uintptr_t naive_unscav(const struct naive_pages *np, uintptr_t limit, size_t min,

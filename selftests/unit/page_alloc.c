@@ -278,7 +278,7 @@ static void step_unscav(struct world *w)
 	size_t max = rand_below(&w->r, 3) ? min * rand_log(&w->r, 6) :
 					    rand_below(&w->r, 600);
 	uintptr_t limit = rand_below(&w->r, 3) ? ~0UL : draw_addr(w), want, addr;
-	size_t nr = 0, want_nr = 0;
+	size_t nr = 0, want_nr = 0, scav;
 
 	if (rand_below(&w->r, 4) == 0)
 		limit += rand_below(&w->r, HA_PAGE_SIZE);
@@ -289,7 +289,9 @@ static void step_unscav(struct world *w)
 	if (!addr)
 		return;
 	check(nr == want_nr);
-	taken(w, addr, nr, 0);
+	scav = naive_count(&w->np, addr, nr, NAIVE_SCAV);
+	check(!scav || min > 1);
+	taken(w, addr, nr, scav);
 	if (w->nr_live < MAX_LIVE && rand_below(&w->r, 2)) {
 		hold(w, addr, nr);
 		return;

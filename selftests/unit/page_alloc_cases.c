@@ -176,6 +176,34 @@ START_TEST(limits)
 END_TEST
 
 /*
+ * A kernel page of 64 KiB is resident whole as soon as one of its eight pages is
+ * touched, and goes back whole, although seven of them never left the allocator.
+ */
+START_TEST(part_of_kernel_page)
+{
+	struct world *w = world_new();
+	size_t scav, nr;
+	uintptr_t p;
+
+	check(page_alloc_grow(&w->pa, HINT, CHUNK_SIZE) == 0);
+	p = page_alloc_alloc(&w->pa, 1, 1, &scav);
+	check(p == HINT && scav == 1);
+	/* not while a page of it is in use */
+	check(page_alloc_alloc(&w->pa, 1, 1, &scav) == HINT + HA_PAGE_SIZE && scav == 1);
+	page_alloc_free(&w->pa, p, 1, false);
+	check(!page_alloc_take_unscav(&w->pa, ~0UL, 8, 512, &nr));
+	page_alloc_free(&w->pa, HINT + HA_PAGE_SIZE, 1, false);
+	check(page_alloc_take_unscav(&w->pa, ~0UL, 8, 512, &nr) == HINT && nr == 8);
+	check(w->pa.nr_scav == CHUNK_PAGES - 8 && page_alloc_validate(&w->pa));
+	page_alloc_free(&w->pa, HINT, 8, true);
+	check(w->pa.nr_scav == CHUNK_PAGES && w->pa.nr_free == CHUNK_PAGES);
+	check(!page_alloc_take_unscav(&w->pa, ~0UL, 8, 512, &nr));
+	check(page_alloc_validate(&w->pa));
+	world_free(w);
+}
+END_TEST
+
+/*
  * Holes that are long enough and never aligned: an aligned allocation must
  * neither take one nor look at each of them, and must still find the single
  * aligned one when nothing roomier is left.
@@ -508,6 +536,7 @@ int main(void)
 	tc = tcase(s, "cases");
 	tcase_add_test(tc, long_runs);
 	tcase_add_test(tc, gap_of_a_region);
+	tcase_add_test(tc, part_of_kernel_page);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, aligned_among_holes);
 	tcase_add_test(tc, meta_failure);
