@@ -27,6 +27,7 @@
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
+#include "mheap_meta.h"
 #include "numa.h"
 #include "scavenge.h"
 
@@ -75,6 +76,14 @@ static void flush_windows(void)
 {
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		mheap_flush_caches(n);
+}
+
+/* It counts for the hard limit as pages do. */
+static void release_metadata(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		while (mheap_meta_release(n, true))
+			;
 }
 
 static bool drain_due(uint64_t now, bool danger)
@@ -169,6 +178,7 @@ bool assist_hard(size_t bytes)
 	if (!fits && !mcache_in_vfork()) {
 		mcache_drain_all();
 		flush_windows();
+		release_metadata();
 		fits = free_pages_fit(bytes);
 	}
 	lock_release(&room_lock);

@@ -105,8 +105,10 @@ static void block_move(uintptr_t base, size_t size)
 	if (vm_count_resident((void *)base, size) < nr - (nr >> ABSENT_SHIFT))
 		return;
 	err = vm_collapse((void *)base, size);
-	if (!err)
+	if (!err) {
 		thp_set_huge(base, size, true);
+		mheap_set_resident(arena_lookup(base)->nid, base, size);
+	}
 	collapse.refused |= err == -EINVAL;
 }
 

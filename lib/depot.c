@@ -1,25 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
  * The depot: see lib/depot.h.
- *
- * Empty batches are metadata: made when none is at hand, never given back, their
- * number bounded by the depots' bounds plus one per thread inside a slow path, and
- * one in front of the pool for each line of kept[], so that a slot which refills and
- * flushes in turn passes one batch to and fro in a line of its own.
  */
 #include <string.h>
 
-#include <asm/cache.h>
 #include <util/align.h>
 #include "depot.h"
-#include "fixalloc.h"
-
-#define NR_KEPT		64	/* slots share them: a batch is exchanged whole */
-
-static struct lfstack empty_batches;
-static struct {
-	struct mag_batch *batch;	/* (a) NULL: none */
-} __aligned(DESTRUCTIVE_BYTES) kept[NR_KEPT];
 
 void depot_init(struct depot *d, uint32_t max)
 {
@@ -169,37 +155,4 @@ void depot_fork_child(struct depot *d)
 	d->held = d->open ? held(d->open->n) : 0;
 	for (node = lfstack_first(&d->full); node; node = lfstack_next(node))
 		d->held += held(container_of(node, struct mag_batch, node)->n);
-}
-
-static struct mag_batch *pool_get(void)
-{
-	struct cds_lfs_node *node = lfstack_try_pop(&empty_batches);
-
-	if (node)
-		return container_of(node, struct mag_batch, node);
-	/* Only busy: a new one each time would add up over months. */
-	if (!lfstack_empty(&empty_batches))
-		return NULL;
-	return meta_alloc(sizeof(struct mag_batch));
-}
-
-struct mag_batch *batch_get(unsigned int slot)
-{
-	struct mag_batch **at = &kept[slot % NR_KEPT].batch, *b = NULL;
-
-	if (atomic_load_relaxed(at))
-		b = xchg(at, NULL);
-	return b ? b : pool_get();
-}
-
-void batch_put(unsigned int slot, struct mag_batch *b)
-{
-	b = xchg(&kept[slot % NR_KEPT].batch, b);
-	if (b)
-		lfstack_push(&empty_batches, &b->node);
-}
-
-void batch_fork_child(void)
-{
-	lfstack_fork_child(&empty_batches);
 }

@@ -28,16 +28,7 @@
 #ifndef _LIB_DEPOT_H
 #define _LIB_DEPOT_H
 
-#include <asm-generic/rseq.h>
-#include "rcu.h"
-
-#define MAX_BATCH		64
-
-struct mag_batch {
-	struct cds_lfs_node node;
-	uint32_t n;			/* slots in use */
-	struct mag_slot slots[MAX_BATCH];
-};
+#include "batch.h"
 
 struct depot {
 	struct lfstack full;
@@ -80,13 +71,5 @@ static inline uint32_t depot_objects(const struct depot *d)
 {
 	return atomic_load_relaxed(&d->held);
 }
-
-/*
- * An empty batch; NULL when there is no memory or the pool is busy: do without.
- * @slot: the caller's cache slot, which has one at hand.
- */
-struct mag_batch *batch_get(unsigned int slot);
-void batch_put(unsigned int slot, struct mag_batch *b);
-void batch_fork_child(void);
 
 #endif /* _LIB_DEPOT_H */

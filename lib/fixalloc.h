@@ -2,8 +2,9 @@
 /*
  * Metadata objects of one size, and the bump allocator they come from.
  *
- *	meta_alloc   zeroed bytes, never given back, any thread
- *	fixalloc     a LIFO of freed objects before fresh ones; the owner locks
+ *	meta_alloc        zeroed bytes, never given back, any thread
+ *	meta_alloc_slab   whole kernel pages, whose owner may give them back
+ *	fixalloc          a LIFO of freed objects before fresh ones; the owner locks
  *
  * A freed object's first word is the list link; the rest keeps what was last
  * written (type-stable memory: a late reader sees an object of the same kind,
@@ -38,6 +39,25 @@ void *meta_alloc_states(size_t size);
  * go on with, for ever.  It goes to the region that has less.
  */
 void meta_donate(void *chunk, size_t size);
+
+/*
+ * Whole kernel pages that stay mapped, and that the owner may give back to the kernel
+ * and use again: @size, a power of two, at a multiple of it.  They are zero, and on no
+ * huge page.  The owner counts what is in use of them by meta_count().
+ */
+void *meta_alloc_slab(size_t size);
+/*
+ * The same for states, dense and on huge pages as above; any number of whole pages.
+ * *advised: what meta_part_goes() wants, NULL when they are on no huge page.
+ */
+void *meta_alloc_slab_states(size_t size, uint32_t **advised);
+/*
+ * A part of a block of states, at @states, is about to be given back: from here on
+ * nothing makes a huge page of it.  Any thread.
+ */
+void meta_part_goes(void *states, uint32_t *advised);
+/* What slabs have in use changed; modulo 2^64, so that minus is taken off again. */
+void meta_count(size_t bytes);
 size_t meta_bytes(void);
 bool meta_fork_held(void);
 void meta_fork_prepare(bool nested);

@@ -23,6 +23,7 @@
 #include <pthread.h>
 
 #include "assist.h"
+#include "batch.h"
 #include "fixalloc.h"
 #include "fork.h"
 #include "heap_arena.h"
@@ -46,7 +47,7 @@ static bool fork_held(void)
 	       mcache_fork_held() ||
 	       mcentral_fork_held(topo.nr_nodes) ||
 	       mheap_fork_held(topo.nr_nodes) || heap_arena_fork_held() ||
-	       profile_fork_held() || meta_fork_held();
+	       profile_fork_held() || batch_fork_held() || meta_fork_held();
 }
 
 static void fork_prepare(void)
@@ -63,12 +64,14 @@ static void fork_prepare(void)
 	mheap_fork_prepare(topo.nr_nodes, nested);
 	heap_arena_fork_prepare(nested);
 	profile_fork_prepare(nested);
+	batch_fork_prepare(nested);
 	meta_fork_prepare(nested);
 }
 
 static void fork_done(bool child)
 {
 	meta_fork_done();
+	batch_fork_done();
 	profile_fork_done(child);
 	heap_arena_fork_done();
 	mheap_fork_done(topo.nr_nodes, child);

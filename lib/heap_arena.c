@@ -31,6 +31,9 @@
  *     entry is written before the bit (release) and cleared after it.
  *  5. A span's entries are written before an address of it is handed out, and
  *     cleared when no object of it is: who has an object reads them without order.
+ *  6. Entries of free pages are 0.  A kernel page of entries is given back while all
+ *     pages that it is about are free, under the lock that hands pages out: nobody
+ *     writes to it then, and what is read of it is 0 before and after.
  *
  * Hints are Go's (src/runtime/malloc.go): first arch's own far corner, growing
  * upwards; when the next slot is taken, wherever the kernel says.
@@ -154,6 +157,19 @@ static bool window_next(uintptr_t base)
 	return !arena_window.size || base == arena_window.base + arena_window.size;
 }
 
+/*
+ * Entries of an arena, exactly at @addr, or anywhere with 0.  On no huge page: parts
+ * are given back, and would come again by themselves.
+ */
+static void *page_table_new_at(uintptr_t addr)
+{
+	void *p = addr ? vm_map_meta_at(addr, PAGE_TABLE_BYTES) : vm_map_meta(PAGE_TABLE_BYTES);
+
+	if (p)
+		vm_advise_huge(p, PAGE_TABLE_BYTES, false);
+	return p;
+}
+
 /* The entries of @base, the window's next arena; NULL: it cannot be that. */
 static struct page_entry *window_pages(uintptr_t base)
 {
@@ -165,10 +181,9 @@ static struct page_entry *window_pages(uintptr_t base)
 	if (arenas.mapped == size) {
 		size_t off = size / ARENA_SIZE * PAGE_TABLE_BYTES;
 
-		p = vm_map_meta_at(size ? (uintptr_t)p + off : PAGE_TABLE_HINT,
-				   PAGE_TABLE_BYTES);
+		p = page_table_new_at(size ? (uintptr_t)p + off : PAGE_TABLE_HINT);
 		if (!p && !size)
-			p = vm_map_meta(PAGE_TABLE_BYTES);
+			p = page_table_new_at(0);
 		if (!p)
 			return NULL;
 		arenas.mapped += ARENA_SIZE;
@@ -202,7 +217,7 @@ static struct heap_arena *arena_new(uintptr_t base)
 	if (pages)
 		ha->page = pages;
 	else if (ha && !ha->page)
-		ha->page = vm_map_meta(PAGE_TABLE_BYTES);
+		ha->page = page_table_new_at(0);
 	return ha && ha->page ? ha : NULL;
 }
 
@@ -375,6 +390,21 @@ void heap_arena_make_large(uintptr_t base, unsigned int sc)
 	WRITE_ONCE(e->place, place_make(base, 0));
 	for (size_t i = span_entries(size_classes[sc].pages, sc); i-- > 1;)
 		clear_entry(base + i * HA_PAGE_SIZE);
+}
+
+unsigned int heap_arena_set_due(uintptr_t base, size_t size)
+{
+	uintptr_t addr = align_down(base, DUE_SIZE), end = base + size;
+	unsigned int nr = 0;
+
+	for (; addr < end; addr += DUE_SIZE) {
+		uint32_t *due = &arena_lookup(addr)->due;
+		uint32_t bit = 1U << (addr % ARENA_SIZE >> DUE_SHIFT);
+
+		nr += !(*due & bit);
+		atomic_store_relaxed(due, *due | bit);
+	}
+	return nr;
 }
 
 /* The last first page of a span up to @page of @ha; ARENA_PAGES: none. */

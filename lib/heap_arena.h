@@ -63,12 +63,19 @@ struct heap_arena {
 	uint64_t start[ARENA_PAGES / 64];	/* (a) 1 = first page of a span */
 	uintptr_t base;				/* (c) */
 	size_t reserved;			/* (l RANK_MHEAP) bytes of it reserved */
+	uint32_t due;				/* (l RANK_MHEAP; a for a glance) see heap_arena_set_due() */
 	unsigned int nid;			/* (c) */
 	uint32_t huge;				/* (a) chunks on huge pages; see lib/thp.c */
 	uint8_t dense[ARENA_CHUNKS];		/* lib/collapse.c's: looks at which it was dense */
 };
 
 static_assert(ARENA_CHUNKS <= 32, "a bit a chunk");
+
+/* Marks of page entries that may not be needed any more: a bit for so many bytes. */
+#define DUE_SHIFT		21
+#define DUE_SIZE		(1UL << DUE_SHIFT)
+
+static_assert(ARENA_SIZE >> DUE_SHIFT <= 32, "one word of marks");
 
 #if ARENA_L1_BITS == 0
 extern struct heap_arena **arena_index __hidden;
@@ -149,6 +156,7 @@ static inline uint8_t *page_entry_states(const struct page_entry *e)
 	return smp_load_acquire(&e->states);
 }
 
+/* NULL when the states have been given back: those of no live object. */
 static inline struct mspan *states_span(const uint8_t *states)
 {
 	return ((struct mspan *const *)states)[-1];
@@ -218,6 +226,20 @@ void heap_arena_set_heap_span(uintptr_t base, size_t nr_pages, const uint8_t *st
 /* A medium span of class @sc becomes a large one; its first page stays its first. */
 void heap_arena_make_large(uintptr_t base, unsigned int sc);
 void heap_arena_clear_span(uintptr_t base, size_t nr_pages, unsigned int sc);
+
+/*
+ * Mark [base, base + size): its pages are free, and the last of them have just been
+ * given back, so that their entries, which are all 0, may be given back as well
+ * (lib/mheap_meta.c).  How many marks were set that had not been.  Caller: the node's
+ * mheap lock.
+ */
+unsigned int heap_arena_set_due(uintptr_t base, size_t size);
+
+/* The memory whose entries fill a kernel page: 2 MiB, or more where that is larger. */
+static inline size_t entry_range(void)
+{
+	return vm_page_size / sizeof(struct page_entry) * HA_PAGE_SIZE;
+}
 
 /*
  * The span descriptor that covers @addr, whatever page of the span it lies in;

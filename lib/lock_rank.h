@@ -20,6 +20,7 @@
  *   RANK_MHEAP      one node's pages, span descriptors and statistics
  *   RANK_ARENA      the arena index and address space reservations
  *   RANK_PROFILE    stacks, or some of the sampled objects, of the heap profile
+ *   RANK_BATCHES    looking for empty batches to give back, one thread at a time
  *   RANK_META       metadata pages (fixalloc's source)
  *
  * Of one rank only fork takes several, in the order of their index or list.
@@ -43,6 +44,7 @@ enum lock_rank {
 	RANK_MHEAP,
 	RANK_ARENA,
 	RANK_PROFILE,
+	RANK_BATCHES,
 	RANK_META,
 	NR_LOCK_RANKS
 };

@@ -8,11 +8,15 @@
  *  - the index is readable from its first moment; an arena, once in it, is never
  *    unmapped (lib/heap_arena.c, 1 and 2);
  *  - an entry's address of states that is not NULL was written by
- *    heap_arena_set_span(), and the word in front of them leads to a descriptor.  Both are metadata,
- *    never unmapped (lib/fixalloc.c, 1).  They belong to each other, to one class
- *    and to one node for ever (lib/mheap.c), so that a stale one leads to a
+ *    heap_arena_set_span(), and the word in front of them leads to a descriptor.  Both
+ *    are metadata, never unmapped (lib/fixalloc.c, 1).  They belong to each other, to
+ *    one kind and to one node for ever (lib/mheap.c), so that a stale one leads to a
  *    descriptor of as many objects as it always had, in another life or dead, and
- *    never to memory of another kind.
+ *    never to memory of another kind;
+ *  - either may have been given back to the kernel meanwhile (lib/mspan_pool.c), and
+ *    then it reads as zero: a word that leads nowhere, which is looked at, or a
+ *    descriptor in a life that there is none of.  Nothing here goes by an address that
+ *    stands in a descriptor.
  *
  * Why what is read belongs together.  The facts are taken between two looks at the
  * entry's states and at mspan.seq, which counts the lives of the descriptor:
@@ -21,7 +25,8 @@
  *
  * Every load is an acquire, so that they happen in this order.  mspan_init()
  * counts seq before the entries of the new life are written (release), and they
- * are cleared before a life ends.  Take the first "w again" that finds w.  If it
+ * are cleared before a life ends.  The numbers of lives go on where they were when a
+ * descriptor has been given back, and none of them is 0.  Take the first "w again" that finds w.  If it
  * is from q's life, then a life that began meanwhile shows as different states or,
  * where it has the very same pages, as a different seq behind them.  If it is from
  * a later life than q's, then seq had been counted before those states were written,
@@ -30,13 +35,15 @@
  * span, which is one word, and an object's state, which is one byte.  The class
  * changes once where realloc makes a large span of a medium one: its object is found
  * as the one or as the other.  Only
- * 65536 lives of one descriptor at one place in the middle of a look-up would pass
- * unseen; the answer then is about an object that did not live throughout, for
+ * as many lives as there are numbers (30 thousand and more), of descriptors of one
+ * slab and at last at the same place, in the middle of a look-up would pass unseen; the
+ * answer then is about an object that did not live throughout, for
  * which any state is as good.
  *
  * A look that fails is repeated; it fails only because another thread has moved
  * on.  A handler that interrupted its own thread in the middle of a change finds
- * entries and seq at rest, and comes to an end.
+ * entries and seq at rest, and comes to an end.  So does who meets what was given
+ * back: the entry was cleared before, and shows that it was.
  *
  * What is not promised: more than that the answer was true at a moment of the call.
  * Only who owns the object, or keeps its owner from freeing it, can rely on more.
@@ -48,7 +55,7 @@
 #include "lookup.h"
 
 /* The facts behind @states, which stood in @e; false when they do not hold. */
-static __no_tsan bool view_read(const struct page_entry *e, const uint8_t *states,
+static __no_tsan bool view_read(const struct page_entry *e, uint8_t *states,
 				uintptr_t page, struct span_view *v)
 {
 	struct mspan *s = smp_load_acquire((struct mspan *const *)states - 1);
@@ -57,8 +64,11 @@ static __no_tsan bool view_read(const struct page_entry *e, const uint8_t *state
 	v->entry = e;
 	v->states = states;
 	v->s = s;
+	/* given back, or so a moment ago: the entry shows it at the next look */
+	if (!s)
+		return false;
 	v->seq = smp_load_acquire(&s->seq);
-	if (smp_load_acquire(&e->states) != states)
+	if (!v->seq || smp_load_acquire(&e->states) != states)
 		return false;
 	place = smp_load_acquire(&e->place);
 	v->sc = smp_load_acquire(&s->sc);
@@ -79,7 +89,7 @@ __no_tsan bool span_view_holds(const struct span_view *v)
 __no_tsan bool span_view_get(const struct heap_arena *ha, size_t page, struct span_view *v)
 {
 	const struct page_entry *e = &ha->page[page];
-	const uint8_t *states;
+	uint8_t *states;
 
 	while ((states = smp_load_acquire(&e->states)))
 		if (view_read(e, states, ha->base + (page << HA_PAGE_SHIFT), v))
@@ -135,7 +145,7 @@ __no_tsan unsigned int span_view_state(const struct span_view *v, unsigned int i
 
 	/* Without misuse detection free leaves the states of small objects alone. */
 	if (conf.check || !v->sc || v->heap) {
-		if (smp_load_acquire(&v->s->object_state[idx]) != OBJECT_FREE)
+		if (smp_load_acquire(&v->states[idx]) != OBJECT_FREE)
 			return HA_OBJECT_LIVE;
 		if (!v->sc)
 			return HA_OBJECT_FREE;

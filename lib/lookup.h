@@ -12,7 +12,7 @@
 /* A span as it was at one moment. */
 struct span_view {
 	const struct page_entry *entry;	/* of the page that led to it */
-	const uint8_t *states;		/* and what that said */
+	uint8_t *states;	/* and what that said */
 	struct mspan *s;
 	uint16_t seq;		/* which life of the descriptor */
 	uint8_t sc;

@@ -210,9 +210,9 @@ static void free_slow(void *ptr)
 {
 	uintptr_t addr = (uintptr_t)ptr;
 	struct page_entry *e;
+	uint8_t *states, state;
 	struct object o;
 	struct mspan *s;
-	uint8_t state;
 
 	if (!ptr)
 		return;
@@ -225,11 +225,15 @@ static void free_slow(void *ptr)
 		uheap_free("free", NULL, addr);
 		return;
 	}
-	s = e && !page_entry_route(e) ? page_entry_span(e) : NULL;
+	states = e && !page_entry_route(e) ? page_entry_states(e) : NULL;
+	s = states ? states_span(states) : NULL;
 	if (!s || s->start != addr)
 		debug_bad_pointer("free", addr);
-	/* one of two threads that free it at once wins */
-	state = __atomic_exchange_n(&s->object_state[0], OBJECT_FREE, __ATOMIC_ACQ_REL);
+	/*
+	 * One of two threads that free it at once wins.  Not by the address in the
+	 * descriptor, which the winner may have given back by now.
+	 */
+	state = __atomic_exchange_n(&states[0], OBJECT_FREE, __ATOMIC_ACQ_REL);
 	if (state == OBJECT_FREE)
 		debug_bad_pointer("free", addr);
 	if (state == OBJECT_SAMPLED)
@@ -248,6 +252,7 @@ static size_t live_size(const char *op, void *ptr, struct mspan **own,
 	uintptr_t addr = (uintptr_t)ptr;
 	struct page_entry *e = heap_ready() ? arena_entry(addr) : NULL;
 	struct object o;
+	uint8_t *states;
 	unsigned int sc;
 
 	*heap = NULL;
@@ -261,9 +266,10 @@ static size_t live_size(const char *op, void *ptr, struct mspan **own,
 	*own = NULL;
 	if (e && page_entry_route(e) == ROUTE_HEAP)
 		return uheap_object_size(op, addr, heap);
-	if (e && !page_entry_route(e))
-		*own = page_entry_span(e);
-	if (!*own || (*own)->start != addr || (*own)->object_state[0] == OBJECT_FREE)
+	states = e && !page_entry_route(e) ? page_entry_states(e) : NULL;
+	if (states)
+		*own = states_span(states);
+	if (!*own || (*own)->start != addr || states[0] == OBJECT_FREE)
 		debug_bad_pointer(op, addr);
 	return mspan_size(*own);
 }

@@ -118,7 +118,7 @@ static uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
 static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
 static unsigned int nr_ids;			/* (c) ids the kernel may give */
 static bool rseq_usable;			/* (c) */
-static bool profiled;				/* (l create_lock) what is popped is counted */
+static bool profiled;				/* (a) written under create_lock: what is popped is counted */
 static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
 
 enum thread_mode {
@@ -351,14 +351,15 @@ uint8_t mcache_tag(void)
 /* Under create_lock, but for locked slots, which nobody pops from by a sequence. */
 static uint32_t slot_mark(unsigned int slot)
 {
-	return slot_tag(slot) | (profiled || !conf.check ? MAG_MORE : 0);
+	return slot_tag(slot) |
+	       (atomic_load_relaxed(&profiled) || !conf.check ? MAG_MORE : 0);
 }
 
 /* No fence: the sign of a mark may be an old one for a moment. */
 void mcache_profile(bool on)
 {
 	lock_acquire(&create_lock);
-	profiled = on;
+	atomic_store_relaxed(&profiled, on);
 	for (unsigned int i = 0; i < nr_ids && rseq_usable; i++)
 		for (unsigned int k = 0; slot_hdrs[i] && k < nr_rows() * ROUTE_CLASSES; k++)
 			WRITE_ONCE(slot_hdrs[i][k].mark, slot_mark(i));

@@ -163,6 +163,7 @@ static unsigned int take_span(struct mcentral *mc, struct mspan *s,
 
 	forget_dropped(mc, s);
 	s->user = slot + 1;
+	s->round = 0;
 	got = mspan_alloc_line(s, slots, n);
 	if (!got)
 		got = mspan_alloc(s, slots, n);
@@ -318,10 +319,14 @@ static bool span_settle(struct mcentral *mc, struct mspan *s, bool was_full)
 			span_set_del(&mc->partial, s);
 		return true;
 	}
+	/* what came back may have left pages empty: the scavenger visits it anew */
 	if (was_full)
 		span_set_add(&mc->partial, s);
+	else if (s->round)
+		span_set_renew(&mc->partial, s);
 	else
 		span_set_update(&mc->partial, s);
+	s->round = 0;
 	return false;
 }
 
@@ -387,7 +392,10 @@ bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 	for (unsigned int i = 0; i < SPAN_SET_LISTS && left; i++) {
 		struct list_head *head = &mc->partial.lists[i];
 
-		/* Visited ones go to the end: one that has been says all have. */
+		/*
+		 * Visited ones go to the end, and what objects come back to goes to the
+		 * front: one that has been says all have.
+		 */
 		while (left && !list_empty(head)) {
 			struct mspan *s = list_entry(head->next, struct mspan, link);
 

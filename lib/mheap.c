@@ -17,11 +17,12 @@
  * Invariants:
  *  1. Pages of a span in use are marked in use in page_alloc, and entered in the
  *     page entries before the span is returned to the caller.
- *  2. Page entries of free pages are 0.
+ *  2. Page entries of free pages are 0; a kernel page of them may be given back while
+ *     none of its pages is in use (lib/mheap_meta.c).
  *  3. [grow_base, grow_end) is reserved address space inside this node's arenas,
  *     right behind what page_alloc was last given; a part of it may be prepared
  *     already, when page_alloc could not take it for want of metadata.
- *  4. Descriptors are recycled, never unmapped.
+ *  4. Descriptors are recycled, or given back, never unmapped (lib/mspan_pool.c).
  *  5. ready is what the limit's account has of this heap: all grown pages but those
  *     given back or on their way.  Whoever may have changed that unlocks by
  *     mheap_unlock().
@@ -81,8 +82,8 @@ int mheap_init(unsigned int nr_nodes)
 			h->pages.root = NULL;
 			return -ENOMEM;
 		}
-		for (unsigned int sc = 0; sc < NR_SIZE_CLASSES; sc++)
-			fixalloc_init(&h->spans[sc], mspan_bytes(class_nelems(sc)));
+		for (unsigned int sc = 0; sc < NR_SPAN_KINDS; sc++)
+			mspan_pool_init(&h->spans[sc], sc);
 		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
 			lock_init(&h->cache[i].lock, RANK_PAGE_CACHE);
 	}
@@ -185,8 +186,10 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 	base = h->grow_base;
 	if (mheap_take(h, need))
 		return -ENOMEM;
-	if (huge)
-		thp_front_grow(&h->front, base, need);
+	if (huge) {
+		size = thp_front_grow(&h->front, base, need);
+		page_alloc_set_resident(&h->pages, base, size_to_pages(size));
+	}
 	return 0;
 }
 
@@ -230,37 +233,19 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 	return base;
 }
 
-/* Medium and large spans have descriptors alike: realloc turns one into the other. */
 static unsigned int span_kind(unsigned int sc)
 {
-	return sc < FIRST_MEDIUM_CLASS ? sc : 0;
+	return sc < NR_SPAN_KINDS ? sc : 0;
 }
 
-/*
- * Descriptors of a class, under h->lock.  A fresh one gets its states, which it
- * keeps when it is recycled.
- */
-static struct mspan *mheap_try_get(struct mheap *h, unsigned int sc)
+static struct mspan_pool *span_pool(struct mheap *h, unsigned int sc)
 {
-	struct fixalloc *f = &h->spans[span_kind(sc)];
-	struct mspan *s = fixalloc_alloc(f);
-	struct mspan **states;
-
-	if (!s || s->object_state)
-		return s;
-	states = meta_alloc_states(mspan_state_bytes(sc));
-	if (!states) {
-		fixalloc_free(f, s);
-		return NULL;
-	}
-	states[-1] = s;
-	s->object_state = (uint8_t *)states;
-	return s;
+	return &h->spans[span_kind(sc)];
 }
 
 static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 {
-	struct mspan *s = mheap_try_get(h, sc);
+	struct mspan *s = mspan_pool_get(span_pool(h, sc));
 	uintptr_t base;
 	size_t nr_scav;
 
@@ -275,14 +260,22 @@ static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 		memset((void *)base, 0, HA_PAGE_SIZE);
 		meta_donate((void *)base, HA_PAGE_SIZE);
 		h->nr_donated++;
-		s = mheap_try_get(h, sc);
+		s = mspan_pool_get(span_pool(h, sc));
 	}
 	return s;
 }
 
-static void mheap_span_put(struct mheap *h, struct mspan *s)
+static void mheap_span_put(struct mheap *h, struct mspan *s, unsigned int sc)
 {
-	fixalloc_free(&h->spans[span_kind(s->sc)], s);
+	mspan_pool_put(span_pool(h, sc), s, h->look);
+}
+
+/* What was free in the window, and never touched, may make its entries due. */
+static void mheap_flush_window(struct mheap *h, struct heap_cache *c)
+{
+	if (c->pages.scav)
+		mheap_set_due(h, c->pages.base, PAGE_CACHE_PAGES * HA_PAGE_SIZE);
+	page_cache_flush(&c->pages, &h->pages);
 }
 
 /*
@@ -303,7 +296,7 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 	}
 	lock_acquire(&h->lock);
 	if (!*base) {
-		page_cache_flush(&c->pages, &h->pages);
+		mheap_flush_window(h, c);
 		if (mheap_charge(h, PAGE_CACHE_PAGES) &&
 		    page_alloc_to_cache(&h->pages, &c->pages)) {
 			mheap_note_peak(h);
@@ -343,7 +336,7 @@ static int mheap_alloc_direct(struct mheap *h, size_t nr, size_t align,
 	*sp = mheap_span_get(h, sc);
 	*base = *sp ? mheap_alloc_pages(h, nr, align, nr_scav) : 0;
 	if (*sp && !*base)
-		fixalloc_free(&h->spans[span_kind(sc)], *sp);
+		mheap_span_put(h, *sp, sc);
 	mheap_unlock(h);
 	return *base ? 0 : -ENOMEM;
 }
@@ -465,7 +458,7 @@ void mheap_free_span(struct mspan *s)
 	/* late readers: dead before anything of it changes */
 	smp_store_release(&s->state, MSPAN_DEAD);
 	lock_acquire(&h->lock);
-	mheap_span_put(h, s);
+	mheap_span_put(h, s, s->sc);
 	page_alloc_free(&h->pages, base, nr_pages, false);
 	resident = h->pages.nr_free - h->pages.nr_scav;
 	lock_release(&h->lock);
@@ -538,6 +531,18 @@ bool mheap_resize_span(struct mspan *s, size_t nr_pages)
 	return !limit_fits(more) && limit_retry(more) && mheap_try_resize(s, nr_pages);
 }
 
+static void mheap_flush_stash(struct mheap *h, struct heap_cache *c)
+{
+	for (unsigned int kind = 0; kind < NR_SPAN_KINDS; kind++) {
+		struct mspan *s;
+
+		while ((s = c->spans[kind])) {
+			c->spans[kind] = *(struct mspan **)s;
+			mheap_span_put(h, s, kind);
+		}
+	}
+}
+
 void mheap_flush_caches(unsigned int nid)
 {
 	struct mheap *h = &mheaps[nid];
@@ -547,7 +552,8 @@ void mheap_flush_caches(unsigned int nid)
 
 		lock_acquire(&c->lock);
 		lock_acquire(&h->lock);
-		page_cache_flush(&c->pages, &h->pages);
+		mheap_flush_window(h, c);
+		mheap_flush_stash(h, c);
 		mheap_unlock(h);
 		lock_release(&c->lock);
 	}
@@ -620,6 +626,8 @@ static size_t put_runs(struct mheap *h, const struct iovec *runs, unsigned int n
 		h->nr_going -= nr_pages;
 		h->nr_given += i < done ? nr_pages : 0;
 		page_alloc_free(&h->pages, (uintptr_t)runs[i].iov_base, nr_pages, i < done);
+		if (i < done)
+			mheap_set_due(h, (uintptr_t)runs[i].iov_base, runs[i].iov_len);
 		bytes += i < done ? runs[i].iov_len : 0;
 	}
 	return bytes;
@@ -658,6 +666,15 @@ size_t mheap_release(unsigned int nid, size_t max)
 size_t mheap_release_sparse(unsigned int nid, size_t max, size_t *kept)
 {
 	return release(nid, max, kept);
+}
+
+void mheap_set_resident(unsigned int nid, uintptr_t base, size_t size)
+{
+	struct mheap *h = &mheaps[nid];
+
+	lock_acquire(&h->lock);
+	page_alloc_set_resident(&h->pages, base, size >> HA_PAGE_SHIFT);
+	mheap_unlock(h);
 }
 
 void mheap_close_front(unsigned int nid)
@@ -758,9 +775,11 @@ void mheap_fork_done(unsigned int nr_nodes, bool child)
 {
 	for (unsigned int n = nr_nodes; n-- > 0;) {
 		/* a thread of the parent had them: here they are in use for good */
-		if (child && lock_is_held(&mheaps[n].lock)) {
+		if (child && mheaps[n].pages.root && lock_is_held(&mheaps[n].lock)) {
 			mheaps[n].nr_going = 0;
 			mheap_settle(&mheaps[n]);
+			for (unsigned int i = 0; i < NR_SPAN_KINDS; i++)
+				mspan_pool_fork_child(&mheaps[n].spans[i], mheaps[n].look);
 		}
 		lock_fork_done(&mheaps[n].lock);
 	}

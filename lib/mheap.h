@@ -6,10 +6,9 @@
 #define _LIB_MHEAP_H
 
 #include <asm/cache.h>
-#include "fixalloc.h"
 #include "heap_arena.h"
 #include "lock.h"
-#include "mspan.h"
+#include "mspan_pool.h"
 #include "page_alloc.h"
 #include "page_cache.h"
 #include "thp.h"
@@ -19,10 +18,13 @@
 #define NR_HEAP_CACHES		(1 << HEAP_CACHES_SHIFT)
 #define HEAP_CACHE_MAX_PAGES	16	/* larger spans go to the heap itself */
 
+/* Medium and large spans have descriptors alike: realloc turns one into the other. */
+#define NR_SPAN_KINDS		FIRST_MEDIUM_CLASS
+
 struct heap_cache {
 	struct lock lock;
 	struct page_cache pages;			/* (l) */
-	struct mspan *spans[NR_SIZE_CLASSES];		/* (l) descriptors at hand */
+	struct mspan *spans[NR_SPAN_KINDS];		/* (l) descriptors at hand */
 } __aligned(L1_CACHE_BYTES);
 
 struct mheap {
@@ -41,7 +43,9 @@ struct mheap {
 	size_t nr_again;				/* (l) and taken, since last asked */
 	size_t ready;					/* (l) bytes in the limit's account */
 	size_t charged;					/* (l) set aside there, until unlock */
-	struct fixalloc spans[NR_SIZE_CLASSES];		/* (l) descriptors by kind */
+	uint32_t look;					/* (l) counts mheap_meta_look() */
+	size_t nr_due;					/* (l) marks for lib/mheap_meta.c; (a) for a glance */
+	struct mspan_pool spans[NR_SPAN_KINDS];		/* (l) descriptors */
 	size_t nr_spans;				/* (a) in use */
 	size_t large_bytes;				/* (a) in large spans */
 	size_t nr_large_now;				/* (a) large spans in use */
@@ -96,11 +100,19 @@ size_t mheap_release(unsigned int nid, size_t max);
  * split: *kept, bytes of what was passed over.
  */
 size_t mheap_release_sparse(unsigned int nid, size_t max, size_t *kept);
+/* Page entries of [base, base + size) may go, see heap_arena_set_due(); under the lock. */
+static inline void mheap_set_due(struct mheap *h, uintptr_t base, size_t size)
+{
+	atomic_add_relaxed(&h->nr_due, heap_arena_set_due(base, size));
+}
+
+/* What is free there has become resident, on a huge page. */
+void mheap_set_resident(unsigned int nid, uintptr_t base, size_t size);
 /* Nothing becomes a huge page by itself from here on. */
 void mheap_close_front(unsigned int nid);
 /* Bytes of free pages that are resident; without a lock, a moment's view. */
 size_t mheap_resident_free(unsigned int nid);
-/* Empty the page caches into the heap. */
+/* Empty the page caches into the heap: pages, and descriptors. */
 void mheap_flush_caches(unsigned int nid);
 
 struct mheap_stat {

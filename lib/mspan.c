@@ -11,6 +11,12 @@
 
 #include "mspan.h"
 
+/* 0 is no life's: what was given back reads so. */
+static uint16_t seq_next(uint16_t seq)
+{
+	return seq == UINT16_MAX ? 1 : seq + 1;
+}
+
 void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 		unsigned int sc, unsigned int nid)
 {
@@ -28,7 +34,7 @@ void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 	s->dropped = 0;
 	s->user_size = 0;
 	/* pairs with the acquires in lib/lookup.c */
-	__atomic_store_n(&s->seq, s->seq + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->seq, seq_next(s->seq), __ATOMIC_RELEASE);
 	list_init(&s->link);
 	memset(s->object_state, OBJECT_FREE, nelems + 1);
 	memset(s->bits, 0, bitmap_words(nelems) * sizeof(s->bits[0]));

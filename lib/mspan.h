@@ -39,7 +39,7 @@
 struct ha_heap;
 
 enum mspan_state {
-	MSPAN_DEAD,		/* on a free list of descriptors */
+	MSPAN_DEAD,		/* of no span; 0, as a descriptor given back reads */
 	MSPAN_SMALL,		/* objects of a size class */
 	MSPAN_LARGE,		/* one object */
 };
@@ -53,7 +53,7 @@ struct mspan {
 	uint32_t nr_pages;		/* (c) while in use; large: realloc may change it */
 	uint32_t dropped;		/* (l) kernel pages given back, see mspan_drop() */
 	struct list_head link;		/* (l) partial set, or itself */
-	uint8_t *object_state;		/* (c) for ever: a byte an object */
+	uint8_t *object_state;		/* (c) while resident: a byte an object */
 	uint32_t size;			/* (c) object size; 0 for large */
 	uint16_t nelems;		/* (c) objects; 1 for large */
 	uint16_t nr_alloc;		/* (l) bits set */
@@ -61,8 +61,9 @@ struct mspan {
 	uint8_t sc;			/* (c) size class */
 	uint8_t nid;			/* (c) */
 	uint8_t set_idx;		/* (l) which list of the set; in a heap: last round */
-	uint16_t hint;			/* (l) no free bit in words below it */
-	uint16_t seq;			/* (a) counts the lives of this descriptor */
+	uint8_t hint;			/* (l) no free bit in words below it */
+	uint8_t in_slab;		/* (c) while resident: see lib/mspan_pool.c */
+	uint16_t seq;			/* (a) counts the lives of this descriptor; never 0 in one */
 	union {
 		size_t user_size;	/* (a) large: bytes asked for */
 		struct ha_heap *heap;	/* (c) either kind, in a heap of the user's */
@@ -75,6 +76,7 @@ struct mspan {
 };
 
 static_assert(sizeof(struct mspan) == 64, "one cache line before the bits");
+static_assert(MAX_SPAN_OBJECTS / 64 <= UINT8_MAX, "words of bits fit in a hint");
 
 /* Bytes of the descriptor, and of the states, of a span of @nelems objects. */
 static inline size_t mspan_bytes(unsigned int nelems)
@@ -123,8 +125,8 @@ static inline unsigned int mspan_index(const struct mspan *s, uintptr_t addr)
 }
 
 /*
- * All objects free; @sc 0 makes a large span.  s->object_state is set already:
- * a descriptor keeps its states, and its class, for ever.
+ * All objects free; @sc 0 makes a large span.  s->object_state is set already: a
+ * descriptor has the same states, and is of the same kind, for ever.
  */
 void mspan_init(struct mspan *s, uintptr_t start, size_t nr_pages,
 		unsigned int sc, unsigned int nid);

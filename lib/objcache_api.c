@@ -122,7 +122,7 @@ static uint8_t *object_state(struct ha_cache *c, uintptr_t addr)
 		debug_bad_pointer("free", addr);
 	if (size != c->usable)
 		debug_size_mismatch(addr, c->opt.object_size, size);
-	return &v.s->object_state[(addr - v.start) / size];
+	return &v.states[(addr - v.start) / size];
 }
 
 __export void ha_cache_free(struct ha_cache *c, void *ptr)

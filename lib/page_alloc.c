@@ -546,6 +546,51 @@ size_t page_alloc_count_free(const struct page_alloc *pa, uintptr_t base, size_t
 	return count;
 }
 
+static bool part_returned(const struct page_alloc *pa, uintptr_t addr, unsigned int n)
+{
+	struct palloc_region *r = pa->regions[region_idx(addr)];
+	unsigned int ci = chunk_idx(addr), idx = page_idx(addr);
+
+	/* a chunk without a summary is full, or was not grown */
+	if (!r || (!chunk_sum(r, ci)->v && palloc_bits_all_clear(r->chunks[ci].alloc, 0,
+								  CHUNK_PAGES)))
+		return true;
+	return palloc_bits_all_set(r->chunks[ci].scav, idx, n);
+}
+
+bool page_alloc_all_returned(const struct page_alloc *pa, uintptr_t base, size_t nr)
+{
+	unsigned int n;
+
+	for (; nr && base < ADDR_LIMIT; nr -= n, base += n * HA_PAGE_SIZE) {
+		n = chunk_part(base, nr);
+		if (!part_returned(pa, base, n))
+			return false;
+	}
+	return true;
+}
+
+size_t page_alloc_set_resident(struct page_alloc *pa, uintptr_t base, size_t nr)
+{
+	size_t count = 0;
+	unsigned int n;
+
+	for (; nr && base < ADDR_LIMIT; nr -= n, base += n * HA_PAGE_SIZE) {
+		struct palloc_region *r = pa->regions[region_idx(base)];
+		unsigned int ci = chunk_idx(base), idx = page_idx(base), scav;
+
+		n = chunk_part(base, nr);
+		scav = r ? palloc_bits_popcount(r->chunks[ci].scav, idx, n) : 0;
+		if (!scav)
+			continue;
+		palloc_bits_clear(r->chunks[ci].scav, idx, n);
+		bitmap_set(r->unscav, ci);
+		count += scav;
+	}
+	pa->nr_scav -= count;
+	return count;
+}
+
 bool page_alloc_alloc_at(struct page_alloc *pa, uintptr_t base, size_t nr,
 			 size_t *nr_scav)
 {

@@ -71,6 +71,11 @@ void page_alloc_free(struct page_alloc *pa, uintptr_t base, size_t nr, bool scav
 /* How many pages of [base, base + nr pages) are free; a hole counts as none. */
 size_t page_alloc_count_free(const struct page_alloc *pa, uintptr_t base, size_t nr);
 
+/* Is each page of it free and given back, or in a chunk that was not grown? */
+bool page_alloc_all_returned(const struct page_alloc *pa, uintptr_t base, size_t nr);
+/* Pages of it that are free and given back are resident all the same: how many. */
+size_t page_alloc_set_resident(struct page_alloc *pa, uintptr_t base, size_t nr);
+
 /*
  * The highest run of free, unscavenged pages that ends at or below @limit
  * (exclusive address): start aligned to and a multiple of @min_pages, at most

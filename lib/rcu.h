@@ -96,6 +96,30 @@ static inline struct cds_lfs_node *lfstack_try_pop(struct lfstack *s)
 	return node;
 }
 
+/*
+ * Between begin and end of a pop: what is below the first @keep nodes, one at least, is
+ * taken off; the first of it, and the others behind.  The node on top stays, because a
+ * push goes by it.
+ */
+static inline struct cds_lfs_node *lfstack_cut(struct lfstack *s, unsigned int keep)
+{
+	struct cds_lfs_head *head = READ_ONCE(s->head.head);
+	struct cds_lfs_node *node = head ? &head->node : NULL, *rest;
+
+	if (!node)
+		return NULL;
+	rcu_san_acquire(node);
+	for (; node->next && keep > 1; keep--) {
+		node = node->next;
+		rcu_san_acquire(node);
+	}
+	rest = node->next;
+	node->next = NULL;
+	for (node = rest; node; node = node->next)
+		rcu_san_acquire(node);
+	return rest;
+}
+
 /* In the child of a fork: a popper that stayed in the parent. */
 static inline void lfstack_fork_child(struct lfstack *s)
 {

@@ -8,10 +8,12 @@
  *	                  rested for a while go back to their spans
  *	partly used spans kernel pages inside that hold no object, of classes that
  *	                  have rested for a while
+ *	metadata          of spans that have been gone for a while (lib/mheap_meta.c)
  *
  * The goal, a node: the memory in use, as a peak that is held for a while (HOLD_MS)
- * and then decays (PEAK_SHIFT), plus a sixteenth unless the whole process rests, or
- * what was given back and taken again soon after, which decays as well: that was not
+ * and then decays (PEAK_SHIFT), plus a sixteenth unless the whole process rests or
+ * has used no more than before for as long, or what was given back and taken again soon
+ * after, which decays as well: that was not
  * to spare, however much is free.  A load that swings faster than the peak
  * decays keeps its pages; one that has gone down for good gives half of them up
  * soon, and the rest within seconds.  After Go's heap goal
@@ -28,11 +30,13 @@
  */
 #include <time.h>
 
+#include "batch.h"
 #include "collapse.h"
 #include "limit.h"
 #include "mcache.h"
 #include "mcentral.h"
 #include "mheap.h"
+#include "mheap_meta.h"
 #include "numa.h"
 #include "scavenge.h"
 #include "uheap.h"
@@ -68,6 +72,7 @@
 
 struct class_rest {
 	uint64_t activity;	/* refills and flushes when last looked at */
+	uint64_t flushes;	/* of these, flushes */
 	uint16_t round;		/* marks the spans visited since it was last used */
 	uint32_t since;		/* events since that round began */
 	bool rested;		/* next to none since the time before */
@@ -78,7 +83,10 @@ struct class_rest {
 static struct {
 	size_t peak[MAX_NODES];		/* pages */
 	uint64_t peak_at[MAX_NODES];	/* ms, when it was last reached */
+	uint64_t rise_at[MAX_NODES];	/* ms, when more was last used than before */
 	size_t again[MAX_NODES];	/* pages given back that were wanted again */
+	size_t used[MAX_NODES];		/* pages at the last look */
+	size_t dropped[MAX_NODES];	/* pages inside spans in use then */
 	bool halving[MAX_NODES];	/* on the way down to half of the peak */
 	uint64_t low_since[MAX_NODES];	/* ms, below half of the peak; 0: it is not */
 	uint64_t halve_at[MAX_NODES];	/* ms, not before */
@@ -166,27 +174,37 @@ static void decay_by(size_t *pages, size_t over, unsigned int shift)
 static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 {
 	struct mheap_stat st;
-	size_t used, resident, goal, peak = mheap_take_peak(nid), out, near;
+	size_t used, resident, goal, peak = mheap_take_peak(nid), dropped, out, near;
 
 	for (unsigned int i = 0; i < ticks; i++)
 		decay_by(&sc.again[nid], 0, AGAIN_SHIFT);
 	sc.again[nid] += mheap_again(nid, true);
 	mheap_stat(nid, &st);
 	used = pages_used(nid, &st);
-	/* what was in use at the highest moment since the last look, dropped or not */
-	out = st.pages - st.free - used;
+	/*
+	 * What was in use at the highest moment since the last look, less what was
+	 * dropped of that then: as much as now, or as at the last look, if that was
+	 * more, since spans that go take it along.
+	 */
+	dropped = st.pages - st.free - used;
+	out = max_size(dropped, sc.dropped[nid]);
+	sc.dropped[nid] = dropped;
 	peak = max_size(peak > out ? peak - out : 0, used);
 	resident = used + st.free - st.returned;
 	near = sc.peak[nid] - (sc.peak[nid] >> RETAIN_SHIFT);
-	if (peak >= near)
+	if (peak > sc.used[nid] + RELEASE_MIN_PAGES)
+		sc.rise_at[nid] = now;
+	sc.used[nid] = used;
+	/* reached: not what is on the way down from there, and hardly moves */
+	if (peak >= near && sc.rise_at[nid] == now)
 		sc.peak_at[nid] = now;
 	/* close to what is used it has nothing to hold */
 	if (ticks && (used >= near || now - sc.peak_at[nid] >= HOLD_MS))
 		decay_by(&sc.peak[nid], used, PEAK_SHIFT);
 	if (sc.peak[nid] < peak)
 		sc.peak[nid] = peak;
-	goal = sc.peak[nid] + max_size(sc.resting ? 0 : sc.peak[nid] >> RETAIN_SHIFT,
-				       sc.again[nid]);
+	goal = sc.peak[nid] + max_size(sc.again[nid], sc.resting || now - sc.rise_at[nid] >=
+				       HOLD_MS ? 0 : sc.peak[nid] >> RETAIN_SHIFT);
 	if (may_halve(nid, used, peak, resident, now))
 		goal = max_size(sc.peak[nid] / 2, used);
 	/* of a fall that has begun already nobody has to tell */
@@ -203,8 +221,10 @@ static uint64_t class_activity(const struct mcentral *mc)
 
 /*
  * Refills and flushes of the class since the last look.  None: its depot goes home.
- * Few: it rests as well, since they are of its fullest spans, and the pages that could
- * go are in others; its spans are visited anew when there have been some more.
+ * Few: it rests as well.  Refills are of its fullest spans, and the pages that could go
+ * are in others; its spans are visited anew when there have been some more.  What a
+ * flush brings back is to many spans: those are visited (their round is not this one
+ * any more, lib/mcentral.c).
  */
 static uint64_t look_at_class(unsigned int nid, unsigned int c)
 {
@@ -222,12 +242,15 @@ static uint64_t look_at_class(unsigned int nid, unsigned int c)
 		r->since = ROUND_EVENTS + 1;
 		r->drained = true;
 	}
+	if (atomic_load_relaxed(&mc->nr_flushes) != r->flushes)
+		r->done = false;
 	if (!r->rested || r->since > ROUND_EVENTS) {
 		r->done = false;
 		r->round = next_round();
 		r->since = 0;
 	}
 	r->activity = class_activity(mc);
+	r->flushes = atomic_load_relaxed(&mc->nr_flushes);
 	return events;
 }
 
@@ -296,6 +319,19 @@ static bool scavenge_pages(uint64_t end_ns, unsigned int ticks, uint64_t now)
 	return all_done;
 }
 
+/* What is known of spans that have been gone for a while. */
+static bool scavenge_meta(uint64_t end_ns)
+{
+	bool all_done = true;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		while (cpu_ns() < end_ns && mheap_meta_release(n, false))
+			;
+		all_done &= !mheap_meta_rests(n);
+	}
+	return all_done;
+}
+
 /* Down to the limit, whatever was used a moment ago. */
 static void scavenge_to_limit(uint64_t end_ns)
 {
@@ -357,6 +393,9 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns)
 				events += look_at_class(n, c);
 		for (struct ha_heap *h = uheap_next(NULL); h; h = uheap_next(h))
 			uheap_look(h);
+		for (unsigned int n = 0; n < topo.nr_nodes; n++)
+			mheap_meta_look(n);
+		batch_release(false);
 		sc.resting = events < REST_EVENTS;
 		for (unsigned int n = 0; n < topo.nr_nodes && sc.resting; n++)
 			mheap_flush_caches(n);
@@ -365,6 +404,7 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns)
 	done = scavenge_pages(end_ns, ticks, now_ms);
 	done &= scavenge_spans(end_ns);
 	done &= scavenge_heaps(end_ns);
+	done &= scavenge_meta(end_ns);
 	done &= collapse_step(now_ms, cpu_ns() + spare_ns);
 	return done && sc.slots_done && peaks_settled();
 }
@@ -396,6 +436,8 @@ void scavenge_pressed(void)
 			mcentral_drain(n, c);
 		mheap_flush_caches(n);
 		mheap_release(n, SIZE_MAX);
+		while (mheap_meta_release(n, true))
+			;
 		sc.peak[n] = 0;
 		sc.again[n] = 0;
 	}
@@ -403,7 +445,7 @@ void scavenge_pressed(void)
 
 size_t scavenge_all(void)
 {
-	size_t bytes = 0;
+	size_t bytes = 0, done;
 
 	mcache_drain_all();
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
@@ -421,7 +463,10 @@ size_t scavenge_all(void)
 		while (uheap_scavenge(h, SPAN_STEP, true, &bytes))
 			;
 	}
-	return bytes;
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		while ((done = mheap_meta_release(n, true)))
+			bytes += done;
+	return bytes + batch_release(true);
 }
 
 void scavenge_fork_child(void)

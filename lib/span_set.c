@@ -68,6 +68,12 @@ void span_set_update(struct span_set *set, struct mspan *s)
 	span_set_link(set, s, i);
 }
 
+void span_set_renew(struct span_set *set, struct mspan *s)
+{
+	span_set_unlink(set, s);
+	span_set_link(set, s, span_set_idx(s));
+}
+
 struct mspan *span_set_pick(const struct span_set *set)
 {
 	if (!set->nonempty)

@@ -21,6 +21,8 @@ void span_set_add(struct span_set *set, struct mspan *s);
 void span_set_del(struct span_set *set, struct mspan *s);
 /* After s->nr_alloc changed: move it where it belongs. */
 void span_set_update(struct span_set *set, struct mspan *s);
+/* The same, and in front of its list: who looks at some of each list meets it. */
+void span_set_renew(struct span_set *set, struct mspan *s);
 /* The span to allocate from, NULL when none has room; it stays in the set. */
 struct mspan *span_set_pick(const struct span_set *set);
 

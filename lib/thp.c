@@ -178,9 +178,10 @@ static bool trial(uintptr_t base)
 	return huge <= (came ? small + small / 2 : small / 8);
 }
 
-/* Is the next chunk, at @base, to be advised? */
-static bool front_worth(struct thp_front *f, uintptr_t base)
+/* Is the next chunk, at @base, to be advised?  *touched: bytes of it that have been. */
+static bool front_worth(struct thp_front *f, uintptr_t base, size_t *touched)
 {
+	*touched = 0;
 	if (CHUNK_SIZE < 2 * thp_size())
 		return true;
 	if (f->until_trial) {
@@ -192,15 +193,18 @@ static bool front_worth(struct thp_front *f, uintptr_t base)
 	else if (f->refused < TRIAL_BAD_MAX)
 		f->refused = f->refused ? 2 * f->refused : TRIAL_BAD;
 	f->until_trial = f->refused ? f->refused : TRIAL_WELL;
+	*touched = thp_size() + TRIAL_TOUCH * vm_page_size;
 	/* half of this one is small pages already */
 	return false;
 }
 
-void thp_front_grow(struct thp_front *f, uintptr_t base, size_t size)
+size_t thp_front_grow(struct thp_front *f, uintptr_t base, size_t size)
 {
-	if (!front_worth(f, base)) {
+	size_t touched;
+
+	if (!front_worth(f, base, &touched)) {
 		thp_front_close(f);
-		return;
+		return touched;
 	}
 	if (f->end != base) {
 		thp_front_close(f);
@@ -215,6 +219,7 @@ void thp_front_grow(struct thp_front *f, uintptr_t base, size_t size)
 		vm_advise_huge((void *)f->base, cut - f->base, false);
 		front_set(f, cut, f->end);
 	}
+	return size;
 }
 
 /*

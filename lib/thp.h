@@ -31,8 +31,12 @@ void thp_init(void);
 /* CPU time of this thread, ns; a test has a clock of its own. */
 extern uint64_t (*thp_clock)(void) __hidden;
 
-/* [base, base + size), whole chunks never touched, is about to be used densely. */
-void thp_front_grow(struct thp_front *f, uintptr_t base, size_t size);
+/*
+ * [base, base + size), whole chunks never touched, is about to be used densely.  How
+ * many bytes of it, from its beginning on, are resident by now or will be with the
+ * first page of theirs that is touched.
+ */
+size_t thp_front_grow(struct thp_front *f, uintptr_t base, size_t size);
 /* From here on nothing of it becomes a huge page by itself. */
 void thp_front_close(struct thp_front *f);
 

@@ -349,7 +349,7 @@ static unsigned int object_lock(const char *op, uintptr_t addr, struct span_view
 	size = span_view_object_size(v);
 	idx = (addr - v->start) / size;
 	if (!span_view_holds(v) || idx >= span_view_nelems(v) ||
-	    addr != v->start + idx * size || v->s->object_state[idx] == OBJECT_FREE) {
+	    addr != v->start + idx * size || v->states[idx] == OBJECT_FREE) {
 		heap_unlock(v->heap);
 		debug_bad_pointer(op, addr);
 	}

@@ -37,7 +37,7 @@ static __no_tsan int walk_span(const struct walk *w, const struct span_view *v)
 	int ret;
 
 	for (unsigned int i = 0; i < nelems; i++) {
-		if (smp_load_acquire(&v->s->object_state[i]) == OBJECT_FREE)
+		if (smp_load_acquire(&v->states[i]) == OBJECT_FREE)
 			continue;
 		if (!span_view_holds(v))
 			return 0;

@@ -245,7 +245,8 @@ int ha_sparse(const void *ptr);
 /**
  * ha_release - give free memory back to the kernel now
  *
- * Takes back what per-CPU caches hold and returns every free page.
+ * Takes back what per-CPU caches hold and returns every free page, and what the
+ * allocator knew of objects that are gone.
  *
  * Context: slow (system calls, a memory barrier on all CPUs); not from a signal
  * handler.

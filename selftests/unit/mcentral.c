@@ -435,6 +435,78 @@ START_TEST(scavenges)
 }
 END_TEST
 
+static struct mspan *span_of(const struct mag_slot *slot)
+{
+	return heap_arena_find_span((uintptr_t)slot->obj);
+}
+
+/* The first object of its span, the last, or none of both. */
+static int at_end(const struct mag_slot *slot)
+{
+	const struct mspan *s = span_of(slot);
+	unsigned int idx = s ? mspan_index(s, (uintptr_t)slot->obj) : 0;
+
+	return idx == 0 ? 1 : idx == s->nelems - 1U ? 2 : 0;
+}
+
+/*
+ * Spans that objects come back to are visited again, in a round that had seen them; the
+ * others are not.
+ */
+START_TEST(visited_again)
+{
+	struct unit_rand r = unit_rand(500);
+	static struct mag_slot slot[24000];
+	static bool third[ARRAY_SIZE(slot)];
+	const unsigned int sc = 20, nr = ARRAY_SIZE(slot);
+	struct mcentral *mc = &mcentrals[0][sc];
+	unsigned int nid = 0, got, n;
+	size_t bytes = 0, again = 0;
+	struct heap_sum sum;
+
+	heap_layers_init(&one);
+	for (n = 0; n < nr; n += got) {
+		got = mcentral_alloc(&nid, sc, 0, slot + n, min_size(MAX_BATCH, nr - n));
+		check(got);
+	}
+	for (n = 0; n < nr; n++)
+		memset(slot[n].obj, 1, size_classes[sc].size);
+	/* a third comes back, here and there: hardly a page is empty */
+	for (n = 0; n < nr; n++) {
+		third[n] = rand_below(&r, 3) == 0;
+		if (third[n])
+			mcentral_free(0, sc, slot + n, 1);
+	}
+	scavenge_all_of(sc, 5, &bytes);
+	/* but for those at both ends of a span, the rest of the first half */
+	for (n = 0; n < nr / 2; n++)
+		if (!third[n] && !at_end(&slot[n]))
+			mcentral_free(0, sc, slot + n, 1);
+	scavenge_all_of(sc, 5, &again);
+	if (vm_page_size == 4096)
+		check(again > nr / 8 * size_classes[sc].size && mc->dropped == bytes + again);
+	bytes += again;
+	/* the last ones of every third span: as full as before, by eighths */
+	for (n = 0, got = 0, again = 0; n < nr / 2; n++) {
+		struct mspan *s = span_of(&slot[n]);
+
+		if (third[n] || at_end(&slot[n]) != 2 || s->nr_alloc == 1 ||
+		    (s->start >> HA_PAGE_SHIFT) / size_classes[sc].pages % 3)
+			continue;
+		mcentral_free(0, sc, slot + n, 1);
+		got++;
+	}
+	check(got > 5);
+	scavenge_all_of(sc, 5, &again);
+	if (vm_page_size == 4096)
+		check(again >= got * vm_page_size && mc->dropped == bytes + again);
+	again = 0;
+	scavenge_all_of(sc, 5, &again);
+	check(again == 0);
+	heap_check(&sum);
+}
+END_TEST
+
 /* A bit that is clear already: the free that raced past the state. */
 START_TEST(double_free)
 {
@@ -539,6 +611,7 @@ int main(void)
 	tcase_add_loop_test(tc, other_node, 0, 2);
 	tcase_add_test(tc, no_memory);
 	tcase_add_loop_test(tc, scavenges, 1, NR_SIZE_CLASSES);
+	tcase_add_test(tc, visited_again);
 	tcase_add_test_raise_signal(tc, double_free, SIGABRT);
 	tcase_add_test(tc, threads);
 	tcase_add_test(tc, fork_locks);

@@ -8,6 +8,7 @@
 
 #include "conf.h"
 #include "mheap.h"
+#include "mheap_meta.h"
 #include "numa.h"
 
 #include "fake/heap.h"
@@ -35,6 +36,7 @@ struct world {
 	unsigned int nr_live;
 	size_t nr_pages;
 	uint64_t tags;
+	bool blind;		/* nobody looks at entries of pages that are free */
 };
 
 static uint64_t *page_at(uintptr_t start, size_t i)
@@ -195,7 +197,7 @@ static void run(struct world *w, unsigned int steps)
 			step_free(w);
 		else if (w->nr_live)
 			step_resize(w);
-		if (step % 16 == 0)
+		if (step % 16 == 0 && !w->blind)
 			world_check(w);
 	}
 }
@@ -313,6 +315,189 @@ START_TEST(release_parts)
 	while ((done = mheap_release(0, 1)))
 		sum += done;
 	check(sum == bytes);
+	world_check(w);
+}
+END_TEST
+
+/*
+ * Metadata.
+ */
+
+#define NR_SPANS	6000
+
+/* Kernel pages of page entries that are resident, or were read: a walk reads all. */
+static size_t entry_pages(void)
+{
+	struct heap_arena *ha;
+	size_t nr = 0;
+
+	for (size_t n = 0; (ha = heap_arena_nth(n)); n++)
+		nr += vm_count_resident(ha->page, ARENA_PAGES * sizeof(struct page_entry));
+	return nr;
+}
+
+static struct mspan *spans[NR_SPANS];
+
+/* Spans of all kinds, of which all but one in @keep are freed; those that are not. */
+static unsigned int make_spans(struct world *w, unsigned int keep)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < NR_SPANS; i++) {
+		unsigned int sc = 1 + rand_below(&w->r, i % 16 ? 40 : NR_SIZE_CLASSES - 1);
+
+		spans[i] = full_span(mheap_alloc_span(rand_below(&w->r, topo.nr_nodes), sc, i));
+		check(spans[i]);
+	}
+	for (unsigned int i = 0; i < NR_SPANS; i++) {
+		if (keep && i % keep == 0) {
+			spans[kept++] = spans[i];
+		} else {
+			empty_span(spans[i]);
+			mheap_free_span(spans[i]);
+		}
+	}
+	return kept;
+}
+
+static size_t meta_all(bool all)
+{
+	size_t bytes = 0, done;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		while ((done = mheap_meta_release(n, all)))
+			bytes += done;
+	return bytes;
+}
+
+static bool meta_rests(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		if (mheap_meta_rests(n))
+			return true;
+	return false;
+}
+
+static void flush_and_release(void)
+{
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		mheap_flush_caches(n);
+		mheap_release(n, SIZE_MAX);
+	}
+}
+
+/* All spans gone: their descriptors, states and entries go, and come again. */
+START_TEST(meta_goes)
+{
+	struct world *w = world_new(30 + _i, _i ? &four : &one);
+	size_t before, full, entries;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++)
+		mheap_free_span(mheap_alloc_span(n, 5, 0));
+	before = meta_bytes();
+	for (unsigned int round = 0; round < 3; round++) {
+		check(make_spans(w, 0) == 0);
+		full = meta_bytes();
+		entries = entry_pages();
+		check(full - before > NR_SPANS * 100 && entries > 16);
+		flush_and_release();
+		check(meta_rests());
+		check(meta_all(true) > (full - before) / 2);
+		/* the first few of each kind stay */
+		check(meta_bytes() - before < topo.nr_nodes * NR_SPAN_KINDS * POOL_LOOSE * 400);
+		check(entry_pages() == 0);
+		check(!meta_rests() && meta_all(true) == 0);
+	}
+	world_check(w);
+}
+END_TEST
+
+/* Some live on: what is known of them stays as it is. */
+START_TEST(meta_parts)
+{
+	struct world *w = world_new(40 + _i, _i ? &four : &one);
+	unsigned int kept = make_spans(w, _i ? 50 : 700);
+
+	for (unsigned int i = 0; i < kept; i++)
+		hold(w, spans[i]);
+	w->blind = true;
+	for (unsigned int round = 0; round < 20; round++) {
+		flush_and_release();
+		meta_all(true);
+		check(!meta_rests());
+		run(w, 300);
+		meta_all(true);
+	}
+	while (w->nr_live)
+		step_free(w);
+	flush_and_release();
+	meta_all(true);
+	check(entry_pages() == 0 && !meta_rests());
+	world_check(w);
+}
+END_TEST
+
+/* Not at once what was used a moment ago; entries have rested with their pages. */
+START_TEST(meta_rests_first)
+{
+	struct world *w = world_new(50, &one);
+	size_t full;
+
+	make_spans(w, 0);
+	flush_and_release();
+	meta_all(false);
+	check(entry_pages() == 0 && meta_rests());
+	full = meta_bytes();
+	for (unsigned int look = 0; look < 3; look++) {
+		check(meta_all(false) == 0 && meta_bytes() == full);
+		mheap_meta_look(0);
+	}
+	check(meta_all(false) > full / 2 && !meta_rests());
+	world_check(w);
+}
+END_TEST
+
+/* The kernel says no, to each call in turn: nothing is lost, and it goes later. */
+START_TEST(meta_refused)
+{
+	struct world *w = world_new(60, &one);
+
+	for (long n = 1; n < 30; n++) {
+		size_t went;
+
+		make_spans(w, 0);
+		flush_and_release();
+		vm_fail_nth(1 + n / 2, n % 2);
+		went = meta_all(true);
+		vm_fail_nth(0, false);
+		check(n > 2 || went == 0 || n == 2);
+		world_check(w);
+		/* used again as it is, every other time */
+		if (n % 4 < 2) {
+			meta_all(true);
+			check(!meta_rests());
+		}
+	}
+}
+END_TEST
+
+/* A window that was never touched keeps entries only as long as it is out. */
+START_TEST(meta_window)
+{
+	struct world *w = world_new(70, &one);
+	struct mspan *s[2];
+
+	make_spans(w, 0);
+	flush_and_release();
+	s[0] = mheap_alloc_span(0, 9, 0);
+	check(s[0]);
+	mheap_free_span(s[0]);
+	check(mheap_release(0, SIZE_MAX) == HA_PAGE_SIZE);
+	meta_all(true);
+	check(entry_pages() == 1);
+	flush_and_release();
+	meta_all(true);
+	check(entry_pages() == 0 && !meta_rests());
 	world_check(w);
 }
 END_TEST
@@ -457,6 +642,11 @@ int main(void)
 	tcase_add_test(tc, busy_cache);
 	tcase_add_test(tc, release_zeroes);
 	tcase_add_test(tc, release_parts);
+	tcase_add_loop_test(tc, meta_goes, 0, 2);
+	tcase_add_loop_test(tc, meta_parts, 0, 2);
+	tcase_add_test(tc, meta_rests_first);
+	tcase_add_test(tc, meta_refused);
+	tcase_add_test(tc, meta_window);
 	tcase_add_loop_test(tc, fallback_order, 0, 4);
 	tcase_add_test(tc, strict_stays);
 	tcase_add_loop_test(tc, no_memory, 0, 2);

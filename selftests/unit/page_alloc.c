@@ -300,6 +300,33 @@ static void step_unscav(struct world *w)
 	naive_set(&w->np, addr, nr, NAIVE_SCAV, NAIVE_USED);
 }
 
+/* Ranges that were given back as a whole, holes included; and some that were not after all. */
+static void step_resident(struct world *w)
+{
+	uintptr_t base = align_down(draw_addr(w), HA_PAGE_SIZE);
+	size_t nr = rand_below(&w->r, 4) ? CHUNK_PAGES / 2 : draw_size(w), scav, gone = 0;
+
+	if (rand_below(&w->r, 4))
+		base = align_down(base, CHUNK_SIZE / 2);
+	scav = naive_count(&w->np, base, nr, NAIVE_SCAV);
+	for (size_t i = 0; i < nr; i++) {
+		uintptr_t addr = base + i * HA_PAGE_SIZE;
+
+		gone += naive_get(&w->np, addr) == NAIVE_SCAV ||
+			naive_get(&w->np, addr) == NAIVE_HOLE;
+	}
+	check(page_alloc_all_returned(&w->pa, base, nr) == (gone == nr));
+	if (rand_below(&w->r, 4))
+		return;
+	check(page_alloc_set_resident(&w->pa, base, nr) == scav);
+	for (size_t i = 0; i < nr && scav; i++) {
+		uintptr_t addr = base + i * HA_PAGE_SIZE;
+
+		if (naive_get(&w->np, addr) == NAIVE_SCAV)
+			naive_set(&w->np, addr, 1, NAIVE_FREE, NAIVE_SCAV);
+	}
+}
+
 static void step(struct world *w, bool filling)
 {
 	unsigned int dice = rand_below(&w->r, 100);
@@ -312,8 +339,10 @@ static void step(struct world *w, bool filling)
 		step_free(w);
 	else if (dice < 88)
 		step_alloc_at(w);
-	else if (dice < 94)
+	else if (dice < 93)
 		step_cache(w);
+	else if (dice < 96)
+		step_resident(w);
 	else
 		step_unscav(w);
 }

@@ -6,6 +6,8 @@
  */
 #include <string.h>
 
+#include "batch.h"
+#include "fixalloc.h"
 #include "limit.h"
 #include "mcache.h"
 #include "mheap.h"
@@ -329,6 +331,75 @@ START_TEST(cache_share)
 }
 END_TEST
 
+static void make_spans(unsigned int nr)
+{
+	static struct mspan *span[4000];
+
+	for (unsigned int i = 0; i < nr; i++) {
+		span[i] = mheap_alloc_span(0, 5 + i % 4, 0);
+		check(span[i]);
+		memset((void *)span[i]->start, 1, mspan_size(span[i]));
+	}
+	while (nr)
+		mheap_free_span(span[--nr]);
+}
+
+/*
+ * What is known of spans goes when they have been gone for a while: not in a load that
+ * swings each second, and without a call into the heap.
+ */
+START_TEST(metadata)
+{
+	size_t before, full, calls;
+
+	heap_layers_init(&one);
+	make_spans(1);
+	before = meta_bytes();
+	for (unsigned int i = 0; i < 20; i++) {
+		make_spans(4000);
+		full = meta_bytes();
+		check(full - before > 4000 * 100);
+		for (unsigned int t = 0; t < 10; t++) {
+			tick();
+			check(meta_bytes() == full);
+		}
+	}
+	settle(20);
+	check(meta_bytes() - before < 64 << 10);
+	/* and nothing more is asked of the kernel */
+	calls = vm_stat.nr_calls;
+	for (unsigned int t = 0; t < 30; t++)
+		check(tick());
+	check(vm_stat.nr_calls == calls);
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
+/* Batches that depots do without by now. */
+START_TEST(batches)
+{
+	static struct mag_batch *b[1000];
+	size_t before, full;
+
+	heap_layers_init(&one);
+	make_spans(1);
+	before = meta_bytes();
+	for (unsigned int i = 0; i < ARRAY_SIZE(b); i++) {
+		b[i] = batch_get(0);
+		check(b[i]);
+	}
+	full = meta_bytes();
+	for (unsigned int i = 0; i < 30; i++)
+		tick();
+	check(meta_bytes() == full);
+	for (unsigned int i = 0; i < ARRAY_SIZE(b); i++)
+		batch_put(0, b[i]);
+	for (unsigned int i = 0; i < 30; i++)
+		tick();
+	check(meta_bytes() - before < (full - before) / 10);
+}
+END_TEST
+
 START_TEST(everything_at_once)
 {
 	struct mspan *s, *kept;
@@ -422,6 +493,8 @@ int main(void)
 	tcase_add_test(tc, wanted_again);
 	tcase_add_loop_test(tc, idle_caches, 0, NR_HEAP_MODES - 1);
 	tcase_add_loop_test(tc, cache_share, 0, NR_HEAP_MODES - 1);
+	tcase_add_test(tc, metadata);
+	tcase_add_test(tc, batches);
 	tcase_add_test(tc, everything_at_once);
 	tcase_add_loop_test(tc, close_to_limit, 0, 2);
 	tcase_add_test(tc, refused);

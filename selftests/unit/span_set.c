@@ -123,6 +123,9 @@ static void change(struct world *w, unsigned int i, struct unit_rand *r)
 	if (w->in[i] && mspan_full(s)) {
 		span_set_del(&w->set, s);
 		w->in[i] = false;
+	} else if (w->in[i] && rand_below(r, 2)) {
+		span_set_renew(&w->set, s);
+		check(w->set.lists[s->set_idx].next == &s->link);
 	} else if (w->in[i]) {
 		span_set_update(&w->set, s);
 	}

@@ -213,6 +213,55 @@ START_TEST(front)
 }
 END_TEST
 
+/* No page that counts as given back, or as never touched, is resident. */
+static void check_returned(void)
+{
+	struct mheap *h = &mheaps[0];
+
+	mheap_flush_caches(0);
+	for (uintptr_t a = h->pages.min_addr; a < h->grow_base; a += HA_PAGE_SIZE)
+		if (page_alloc_all_returned(&h->pages, a, 1))
+			check(!vm_count_resident((void *)a, HA_PAGE_SIZE));
+}
+
+/*
+ * A huge page brings what is beside the page that was touched: a heap that has touched
+ * the first page of each chunk knows that all of them are there, and gives them back.
+ */
+START_TEST(front_counts)
+{
+	static struct mspan *span[30 * 512];
+	struct mheap *h = &mheaps[0];
+	unsigned int n = 0;
+
+	if (vm_page_size > HA_PAGE_SIZE)
+		return;
+	heap_layers_init(&one);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_clock = fake_clock;
+	huge_ticks = 1000;
+	while (h->pages.nr_pages < 24 * CHUNK_PAGES) {
+		span[n] = mheap_alloc_span(0, 9, 0);
+		check(span[n]);
+		*(char *)span[n++]->start = 1;
+	}
+	check(thp_is_huge(h->grow_base - 1) && h->pages.nr_free > CHUNK_PAGES / 2);
+	check(h->pages.nr_scav == 0);
+	check_returned();
+	/* what becomes huge later likewise */
+	check(mheap_release(0, SIZE_MAX) > CHUNK_SIZE / 2);
+	check_returned();
+	mheap_set_resident(0, h->grow_base - CHUNK_SIZE, CHUNK_SIZE);
+	check(h->pages.nr_scav == 0 && mheap_release(0, SIZE_MAX) > CHUNK_SIZE / 2);
+	while (n)
+		mheap_free_span(span[--n]);
+	mheap_flush_caches(0);
+	mheap_release(0, SIZE_MAX);
+	check_returned();
+	check(!vm_count_resident((void *)h->pages.min_addr, h->grow_base - h->pages.min_addr));
+}
+END_TEST
+
 /* Grow by a chunk of small spans; was it advised? */
 static bool grow_chunk(void)
 {
@@ -318,6 +367,7 @@ int main(void)
 	tcase_add_test(tc, moves);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, front);
+	tcase_add_test(tc, front_counts);
 	tcase_add_test(tc, trials);
 	tcase_add_test(tc, sparse);
 	suite_add_tcase(s, tc);
