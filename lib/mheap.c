@@ -730,7 +730,8 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 
 	lock_acquire(&h->lock);
 	st->pages = h->pages.nr_pages;
-	st->free = h->pages.nr_free;
+	/* what is on its way to the kernel is marked in use there, and is not */
+	st->free = h->pages.nr_free + h->nr_going;
 	st->returned = h->pages.nr_scav;
 	st->donated = h->nr_donated;
 	lock_release(&h->lock);
