@@ -168,11 +168,8 @@ void batch_put(unsigned int slot, struct mag_batch *b)
  * Giving back.
  */
 
-/*
- * All of the pool, or all but the first few: the caller's from here on.  Here and below
- * not for ThreadSanitizer, see lfstack_cut().
- */
-static __no_tsan __noinline struct cds_lfs_node *pool_cut(bool all)
+/* All of the pool, or all but the first few: the caller's from here on. */
+static struct cds_lfs_node *pool_cut(bool all)
 {
 	struct cds_lfs_node *rest, *top;
 
@@ -182,7 +179,7 @@ static __no_tsan __noinline struct cds_lfs_node *pool_cut(bool all)
 	top = all ? __lfstack_pop(&empty_batches) : NULL;
 	lfstack_pop_end(&empty_batches);
 	if (top)
-		top->next = rest;
+		lfstack_link(top, rest);
 	return top ? top : rest;
 }
 
@@ -194,7 +191,7 @@ static struct batch_slab *slab_of(struct cds_lfs_node *node)
 }
 
 /* Whole slabs among the batches from @node on; the others go back to the pool. */
-static __no_tsan __noinline struct batch_slab *whole_slabs(struct cds_lfs_node *node)
+static struct batch_slab *whole_slabs(struct cds_lfs_node *node)
 {
 	unsigned int nr = slab_batches();
 	struct batch_slab *whole = NULL, *slab;

@@ -26,8 +26,8 @@
  * Every load is an acquire, so that they happen in this order.  mspan_init()
  * counts seq before the entries of the new life are written (release), and they
  * are cleared before a life ends.  The numbers of lives go on where they were when a
- * descriptor has been given back, and none of them is 0.  Take the first "w again" that finds w.  If it
- * is from q's life, then a life that began meanwhile shows as different states or,
+ * descriptor has been given back, and none of them is 0.  Take the first "w again" that
+ * finds w.  If it is from q's life, then a life that began meanwhile shows as different states or,
  * where it has the very same pages, as a different seq behind them.  If it is from
  * a later life than q's, then seq had been counted before those states were written,
  * and "q again" differs.  Equal answers mean one life, and facts of that life
