@@ -138,6 +138,6 @@ __export const struct ha_inspect heaparena_inspect __in_core __aligned(HA_INSPEC
 	.arch = ARCH_NAME,
 	.tables = {
 		TABLE(lib), TABLE(heap_arena), TABLE(page_alloc), TABLE(fixalloc),
-		TABLE(limit), TABLE(mcache), TABLE(uheap), TABLE(objcache),
+		TABLE(limit), TABLE(mcache_slot), TABLE(uheap), TABLE(objcache),
 	},
 };

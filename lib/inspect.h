@@ -44,7 +44,7 @@
 #pragma GCC visibility push(hidden)
 
 extern const struct ha_inspect_entry inspect_heap_arena[], inspect_page_alloc[],
-	inspect_fixalloc[], inspect_limit[], inspect_mcache[], inspect_uheap[],
+	inspect_fixalloc[], inspect_limit[], inspect_mcache_slot[], inspect_uheap[],
 	inspect_objcache[];
 
 #pragma GCC visibility pop

@@ -13,7 +13,7 @@
  *	bits          1: the object left the span: live, or cached on its way
  *	              (magazine, depot).  Under the mcentral lock.
  *	object_state  OBJECT_FREE: anywhere but with the user, where it is another
- *	              value: the tag of the cache slot that it came from (lib/mcache.c)
+ *	              value: the tag of the cache slot that it came from (lib/mcache_slot.c)
  *	              or OBJECT_LIVE.
  *	              Written by whoever holds the object, without a lock.
  *

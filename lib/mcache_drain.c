@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Draining: what caches hold goes back to the spans.
+ *
+ * A magazine changes inside a sequence of its slot alone.  To empty somebody else's,
+ * the slot is detached, so that the tables lead nowhere for it and every operation
+ * there takes its slow path; a membarrier throws who was inside out of his section;
+ * then nobody is in its magazines but who holds slots_lock.  Locked slots have their
+ * lock.
+ *
+ * Fork: no section needs to be waited for.  A thread that was inside one did not
+ * commit, and does not exist in the child; committed magazines are whole.
+ */
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <util/probe.h>
+#include "mcache_drain.h"
+#include "mcentral.h"
+
+#ifndef MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ
+#define MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ		(1 << 7)
+#define MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ	(1 << 8)
+#endif
+
+static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
+static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
+
+static void drain_hdrs(unsigned int slot, struct mag_hdr *hdrs)
+{
+	struct mag_slot slots[MAX_BATCH];
+	size_t n, total = 0;
+
+	for (unsigned int row = 0; row < nr_rows(); row++) {
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+			while ((n = mag_pop_n(hdrs, route_make(row, sc), slots,
+					      MAX_BATCH))) {
+				mcentral_free(row_nid(row), sc, slots, n);
+				total += n;
+			}
+		}
+	}
+	PROBE(drain, slot, total);
+}
+
+/* Throw every thread of the process out of its section; false: cannot. */
+static bool fence_sections(void)
+{
+	static bool registered;
+	int saved = errno;
+	bool ok = true;
+
+	if (!registered) {
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+		registered = ok;
+	}
+	if (ok)
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+	errno = saved;
+	return ok;
+}
+
+/* What a slot looks like from outside: the same twice means that it rests. */
+static uint32_t hdrs_look(const struct mag_hdr *hdrs)
+{
+	uint32_t sum = 1;
+
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
+		sum = sum * 31 + READ_ONCE(hdrs[i].top);
+	return sum;
+}
+
+/* Look again at slot @i; true when it rests. */
+static bool look_again(unsigned int i, const struct mag_hdr *hdrs)
+{
+	uint32_t look = hdrs_look(hdrs);
+	bool rests = slot_look[i] == look;
+
+	slot_look[i] = look;
+	return rests;
+}
+
+static bool hdrs_empty(const struct mag_hdr *hdrs)
+{
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
+		if (READ_ONCE(hdrs[i].top) != hdrs[i].base)
+			return false;
+	return true;
+}
+
+static bool drain_wanted(unsigned int i, bool idle_only, bool *all_done)
+{
+	bool wanted;
+
+	if (!slot_hdrs[i])
+		return false;
+	wanted = !idle_only || look_again(i, slot_hdrs[i]);
+	*all_done &= wanted;
+	return wanted && !hdrs_empty(slot_hdrs[i]);
+}
+
+/* True when no slot is busy. */
+static bool drain_rseq_slots(bool idle_only)
+{
+	uint64_t chosen[MAX_CIDS / 64] = { 0 };
+	bool all_done = true, any = false;
+
+	lock_acquire(&slots_lock);
+	for (unsigned int i = 0; i < nr_slot_ids; i++) {
+		if (!drain_wanted(i, idle_only, &all_done))
+			continue;
+		bitmap_set(chosen, i);
+		slot_detach(i);
+		any = true;
+	}
+	/* From here on no section is inside the magazines (invariant 1). */
+	if (any && fence_sections())
+		for (unsigned int i = 0; i < nr_slot_ids; i++)
+			if (bitmap_test(chosen, i))
+				drain_hdrs(i, slot_hdrs[i]);
+	for (unsigned int i = 0; i < nr_slot_ids && any; i++) {
+		if (!bitmap_test(chosen, i))
+			continue;
+		slot_attach(i);
+		slot_look[i] = hdrs_look(slot_hdrs[i]);
+	}
+	lock_release(&slots_lock);
+	return all_done;
+}
+
+static bool drain_locked_slots(bool idle_only)
+{
+	bool all_done = true;
+
+	for (unsigned int i = 0; i < NR_LOCKED; i++) {
+		struct locked_slot *ls = &locked_slots[i];
+
+		if (!smp_load_acquire(&ls->hdrs))
+			continue;
+		lock_acquire(&ls->lock);
+		if (!idle_only || look_again(MAX_CIDS + i, ls->hdrs)) {
+			drain_hdrs(MAX_CIDS + i, ls->hdrs);
+			slot_look[MAX_CIDS + i] = hdrs_look(ls->hdrs);
+		} else {
+			all_done = false;
+		}
+		lock_release(&ls->lock);
+	}
+	return all_done;
+}
+
+/* A child inherits every slot and runs on one: the rest is taken into reach. */
+static void drain_after_fork(unsigned int slot)
+{
+	for (unsigned int i = 0; i < nr_slot_ids; i++) {
+		if (i != slot && slot_hdrs[i]) {
+			drain_rseq_slots(false);
+			break;
+		}
+	}
+	drain_locked_slots(false);
+}
+
+void mcache_drain_inherited(unsigned int slot)
+{
+	if (unlikely(atomic_load_relaxed(&fork_stale)) && xchg(&fork_stale, 0))
+		drain_after_fork(slot);
+}
+
+void mcache_drain_all(void)
+{
+	if (mcache_uses_rseq())
+		drain_rseq_slots(false);
+	drain_locked_slots(false);
+	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			mcentral_drain(nid, sc);
+}
+
+bool mcache_drain_idle(void)
+{
+	bool rseq_done = !mcache_uses_rseq() || drain_rseq_slots(true);
+
+	return drain_locked_slots(true) && rseq_done;
+}
+
+static __no_tsan size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
+{
+	size_t n = 0;
+
+	for (unsigned int row = 0; row < nr_rows(); row++) {
+		const struct mag_hdr *h = &hdrs[route_make(row, sc)];
+
+		n += (READ_ONCE(h->top) - h->base) >> MAG_SLOT_SHIFT;
+	}
+	return n;
+}
+
+size_t mcache_nr_cached(unsigned int sc)
+{
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < nr_slot_ids; i++)
+		if (READ_ONCE(slot_hdrs[i]))
+			n += hdrs_count(slot_hdrs[i], sc);
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		if (smp_load_acquire(&locked_slots[i].hdrs))
+			n += hdrs_count(locked_slots[i].hdrs, sc);
+	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
+		n += depot_objects(&mcentrals[nid][sc].depot);
+	return n;
+}
+
+size_t mcache_cached_bytes(void)
+{
+	size_t bytes = 0;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+		bytes += mcache_nr_cached(sc) * size_classes[sc].size;
+	return bytes;
+}
+
+bool mcache_fork_held(void)
+{
+	return slot_fork_held();
+}
+
+void mcache_fork_prepare(bool nested)
+{
+	slot_fork_prepare(nested);
+}
+
+void mcache_fork_done(bool child)
+{
+	slot_fork_done();
+	if (child) {
+		batch_fork_child();
+		atomic_store_relaxed(&fork_stale, 1);
+	}
+}

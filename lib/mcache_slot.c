@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Slots, and who is on which.
+ *
+ *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
+ *	                                   |
+ *	mcache_hdrs, all headers --------> +--------------------------------+
+ *	mcache_rows, its node's -------+   | mag_hdr [nodes][128 classes]   |
+ *	                               +-> |                                |
+ *	                                   | slots, 16 bytes each           |
+ *	                                   +--------------------------------+
+ *
+ * All headers of a slot hold its mark, with MAG_MORE while the heap is profiled, so that
+ * malloc counts what it pops, and without misuse detection, where it sets no state.
+ *
+ * The slot id.  With one node: the kernel's concurrency id (mm_cid), dense from 0
+ * and never more than the threads or CPUs in use, where the kernel fills it, else
+ * cpu_id.  With several nodes: cpu_id, because a CPU's node does not change; the
+ * row of the slot's own node feeds malloc, the other rows collect objects that
+ * go home.
+ *
+ * Threads without rseq (old kernel, emulator, rseq:off, glibc.pthread.rseq=0, a
+ * vfork child) share NR_LOCKED slots of the same build, each behind a lock.  The
+ * two kinds never touch each other's slots.  Each locked slot has a node; a thread asks
+ * now and then which one it is on.
+ *
+ * How a thread finds out: mcache_rs is mcache_no_area at first, so its first malloc or
+ * free takes the slow path, which looks at its registration once.  A cached copy of
+ * __rseq_offset is never used: rseq_cs is written through mcache_rs only.
+ *
+ * Bounds: of each class 2 batches, of those above 256 KiB one object; for another node
+ * a batch, or REMOTE_BYTES if that is less, which is enough to share the way (parts of
+ * a batch are put together in the depot); as many slots as threads have run at once.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "conf.h"
+#include "fixalloc.h"
+#include "inspect.h"
+#include "mcache_slot.h"
+#include "mcentral.h"
+
+#define LOCKED_STAY		32	/* objects until a thread asks where it is */
+#define MAG_BATCHES		2	/* of its class a magazine can hold */
+#define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
+/* Without it the tops of all classes fall into the same few sets of the L1 cache. */
+#define MAG_GAP			L1_CACHE_BYTES
+#ifndef AT_RSEQ_FEATURE_SIZE
+#define AT_RSEQ_FEATURE_SIZE	27
+#endif
+
+/* glibc 2.35 and later register an area for each thread and say where. */
+extern const ptrdiff_t __rseq_offset __weak;
+extern const unsigned int __rseq_size __weak;
+extern const char *gnu_get_libc_version(void) __weak;
+
+static_assert(2 * NR_ROUTES <= MAG_NR_HDRS, "there is nothing for every route");
+
+struct mag_table mcache_hdrs;
+struct mag_table mcache_rows;
+size_t mcache_id_off = RSEQ_OFF_CPU_ID;
+/* Both ids are those of a thread that the kernel does not know. */
+uint32_t mcache_no_area[8] __aligned(32) = {
+	[RSEQ_OFF_CPU_ID / 4] = -1U,
+	[RSEQ_OFF_MM_CID / 4] = -1U,
+};
+
+struct locked_slot locked_slots[NR_LOCKED];
+static uint32_t next_locked;		/* (a) hands slots to threads in turn */
+
+struct lock slots_lock = LOCK_INIT(RANK_MCACHE);
+struct mag_hdr *slot_hdrs[MAX_CIDS];
+uint8_t slot_nid[MAX_CIDS];
+unsigned int nr_slot_ids;
+static bool rseq_usable;		/* (c) */
+static bool profiled;			/* (a) written under slots_lock: what is popped is counted */
+
+enum thread_mode {
+	THREAD_NEW,
+	THREAD_RSEQ,
+	THREAD_LOCKED,
+};
+
+__tls void *mcache_rs = mcache_no_area;
+static __tls uint8_t thread_mode;
+__tls uint8_t thread_locked_slot;
+static __tls uint8_t thread_locked_stay;	/* objects since it asked */
+/* For a libc that registers nothing; the kernel writes 32 bytes of it. */
+static __tls uint32_t own_area[8] __aligned(32);
+
+/*
+ * Registration.
+ */
+
+/* The kernel fills mm_cid from this feature size on, whatever the libc says. */
+static bool kernel_has_mm_cid(void)
+{
+	return getauxval(AT_RSEQ_FEATURE_SIZE) >= RSEQ_OFF_MM_CID + 4;
+}
+
+/* Ids are below the size of the kernel's CPU mask. */
+static unsigned int kernel_nr_ids(void)
+{
+	uint64_t mask[MAX_CIDS / 64];
+	int saved = errno;
+	long n = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+
+	errno = saved;
+	return n <= 0 ? 0 : n * 8;
+}
+
+int mcache_init(void)
+{
+	nr_slot_ids = kernel_nr_ids();
+	rseq_usable = conf.rseq && nr_slot_ids && nr_slot_ids <= MAX_CIDS;
+	/* glibc says how many bytes it registered: 0 when told not to. */
+	if (&__rseq_size && __rseq_size == 0)
+		rseq_usable = false;
+	if (!&__rseq_size && !&gnu_get_libc_version)
+		rseq_usable = false;
+	if (kernel_has_mm_cid() && (topo.nr_nodes == 1 || topo.fake))
+		mcache_id_off = RSEQ_OFF_MM_CID;
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		lock_init(&locked_slots[i].lock, RANK_MCACHE);
+	return 0;
+}
+
+bool mcache_uses_rseq(void)
+{
+	return rseq_usable;
+}
+
+/* An older glibc: register a TLS area of our own; it dies with the thread. */
+static void *register_own_area(void)
+{
+	int saved = errno;
+	long err;
+
+	own_area[RSEQ_OFF_CPU_ID / 4] = -1U;
+	err = syscall(SYS_rseq, own_area, sizeof(own_area), 0, RSEQ_SIGNATURE);
+	errno = saved;
+	return err ? NULL : own_area;
+}
+
+/*
+ * Locked slot i belongs to node i % nr_nodes; threads take turns on those of the
+ * node they are on.
+ */
+static unsigned int pick_locked_slot(void)
+{
+	unsigned int turn = atomic_fetch_add_relaxed(&next_locked, 1);
+	unsigned int nr = topo.nr_nodes;
+
+	if (topo.fake || nr == 1)
+		return turn % NR_LOCKED;
+	return topo_current_node() + nr * (turn % (NR_LOCKED / nr));
+}
+
+static void thread_init(void)
+{
+	char *rs;
+
+	thread_locked_slot = pick_locked_slot();
+	thread_mode = THREAD_LOCKED;
+	if (!rseq_usable)
+		return;
+	if (&__rseq_size)
+		rs = (char *)__builtin_thread_pointer() + __rseq_offset;
+	else
+		rs = register_own_area();
+	/* negative: not registered, or registration failed */
+	if (!rs || (int32_t)READ_ONCE(*(uint32_t *)(rs + RSEQ_OFF_CPU_ID)) < 0)
+		return;
+	thread_mode = THREAD_RSEQ;
+	mcache_rs = rs;
+}
+
+bool slot_thread_init(void)
+{
+	if (likely(thread_mode != THREAD_NEW))
+		return false;
+	thread_init();
+	return true;
+}
+
+#ifdef CONFIG_FAULT_INJECTION
+void mcache_simulate(unsigned int nr, void *area)
+{
+	if (!rseq_usable || nr_slot_ids < nr) {
+		rseq_usable = true;
+		nr_slot_ids = nr;
+	}
+	thread_mode = THREAD_RSEQ;
+	mcache_rs = area;
+}
+#endif
+
+bool slot_follow(void)
+{
+	if (mcache_area() || topo.fake || topo.nr_nodes == 1 ||
+	    topo_current_node() == thread_locked_slot % topo.nr_nodes)
+		return false;
+	thread_locked_slot = pick_locked_slot();
+	return true;
+}
+
+void slot_look_around(void)
+{
+	if (mcache_area() || topo.nr_nodes == 1 || ++thread_locked_stay < LOCKED_STAY)
+		return;
+	thread_locked_stay = 0;
+	slot_follow();
+}
+
+unsigned int mcache_nid(void)
+{
+	unsigned int slot;
+
+	if (topo.nr_nodes == 1)
+		return 0;
+	/* the first call of a thread may be for a large object */
+	slot_thread_init();
+	slot_follow();
+	slot = current_slot();
+	if (slot_is_locked(slot))
+		return thread_locked_slot % topo.nr_nodes;
+	if (READ_ONCE(slot_hdrs[slot]))
+		return slot_nid[slot];
+	return topo.fake ? slot % topo.nr_nodes : topo_current_node();
+}
+
+bool mcache_in_vfork(void)
+{
+	return thread_mode == THREAD_RSEQ && !mcache_area();
+}
+
+/*
+ * Marks.
+ */
+
+/* Without misuse detection there are no marks, and nothing is foreign. */
+uint8_t slot_tag(unsigned int slot)
+{
+	return conf.check ? OBJECT_LIVE + slot % (OBJECT_SAMPLED - OBJECT_LIVE) : 0;
+}
+
+uint8_t mcache_tag(void)
+{
+	return slot_tag(current_slot());
+}
+
+/* Under slots_lock, but for locked slots, which nobody pops from by a sequence. */
+static uint32_t slot_mark(unsigned int slot)
+{
+	return slot_tag(slot) |
+	       (atomic_load_relaxed(&profiled) || !conf.check ? MAG_MORE : 0);
+}
+
+/* No fence: the sign of a mark may be an old one for a moment. */
+void mcache_profile(bool on)
+{
+	lock_acquire(&slots_lock);
+	atomic_store_relaxed(&profiled, on);
+	for (unsigned int i = 0; i < nr_slot_ids && rseq_usable; i++)
+		for (unsigned int k = 0; slot_hdrs[i] && k < nr_rows() * ROUTE_CLASSES; k++)
+			WRITE_ONCE(slot_hdrs[i][k].mark, slot_mark(i));
+	lock_release(&slots_lock);
+}
+
+/*
+ * Magazines.
+ */
+
+unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc)
+{
+	const struct size_class *k = &size_classes[sc];
+
+	if (row_nid(row) != nid)
+		return row < topo.nr_nodes ? min_size(k->batch, REMOTE_BYTES / k->size) : 0;
+	if (row >= topo.nr_nodes)
+		return k->size < FOREIGN_SIZE && conf.check ? k->batch : 0;
+	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
+}
+
+static size_t mag_bytes(unsigned int nid, unsigned int row, unsigned int sc)
+{
+	unsigned int room = mag_room(nid, row, sc);
+
+	return room ? room * MAG_SLOT_SIZE + MAG_GAP : 0;
+}
+
+static struct mag_hdr *mcache_new(unsigned int slot, unsigned int nid)
+{
+	unsigned int nr_hdrs = nr_rows() * ROUTE_CLASSES;
+	size_t bytes = nr_hdrs * sizeof(struct mag_hdr);
+	struct mag_hdr *hdrs;
+	size_t slots;
+
+	bytes += align_up(rest_bytes(nr_hdrs / 2, nr_hdrs), MAG_SLOT_SIZE);
+	slots = bytes;
+	for (unsigned int row = 0; row < nr_rows(); row++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			bytes += mag_bytes(nid, row, sc);
+	hdrs = meta_alloc(bytes);
+	if (!hdrs)
+		return NULL;
+	for (unsigned int row = 0; row < nr_rows(); row++) {
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+			unsigned int route = route_make(row, sc);
+			struct mag_hdr *h = &hdrs[route];
+
+			h->base = slots - route * sizeof(*h);
+			h->top = h->base;
+			h->mark = slot_mark(slot);
+			h->limit = h->base + mag_room(nid, row, sc) * MAG_SLOT_SIZE;
+			slots += mag_bytes(nid, row, sc);
+		}
+	}
+	return hdrs;
+}
+
+/* What leads from a table to the headers of node @nid. */
+static ptrdiff_t row_of(const struct mag_table *tab, const struct mag_hdr *hdrs,
+			unsigned int nid)
+{
+	return (const char *)(hdrs + route_make(nid, 0)) - (const char *)tab;
+}
+
+void slot_attach(unsigned int id)
+{
+	const struct mag_hdr *hdrs = slot_hdrs[id];
+
+	/* pairs with the address dependency of every section on the slot */
+	smp_store_release(&mcache_rows.row[id], row_of(&mcache_rows, hdrs, slot_nid[id]));
+	smp_store_release(&mcache_hdrs.row[id], row_of(&mcache_hdrs, hdrs, 0));
+}
+
+void slot_detach(unsigned int id)
+{
+	WRITE_ONCE(mcache_rows.row[id], 0);
+	WRITE_ONCE(mcache_hdrs.row[id], 0);
+}
+
+static bool slots_locked(unsigned int i)
+{
+	struct locked_slot *ls = &locked_slots[i];
+
+	lock_acquire(&ls->lock);
+	if (!ls->hdrs) {
+		/* pairs with the acquires of those that look without the lock */
+		smp_store_release(&ls->hdrs, mcache_new(MAX_CIDS + i, i % topo.nr_nodes));
+		if (ls->hdrs)
+			mcentral_add_slot();
+	}
+	lock_release(&ls->lock);
+	return ls->hdrs != NULL;
+}
+
+bool slot_create(unsigned int slot)
+{
+	int nid;
+
+	if (slot_is_locked(slot))
+		return slots_locked(slot - MAX_CIDS);
+	nid = topo_node_of_slot(slot);
+	if (slot >= nr_slot_ids || nid < 0)
+		return false;
+	lock_acquire(&slots_lock);
+	if (!slot_hdrs[slot]) {
+		struct mag_hdr *hdrs = mcache_new(slot, nid);
+
+		if (hdrs) {
+			slot_nid[slot] = nid;
+			WRITE_ONCE(slot_hdrs[slot], hdrs);
+			slot_attach(slot);
+			mcentral_add_slot();
+		}
+	}
+	lock_release(&slots_lock);
+	return slot_hdrs[slot] != NULL;
+}
+
+bool slot_exists(unsigned int slot)
+{
+	if (slot_is_locked(slot))
+		return locked_slots[slot - MAX_CIDS].hdrs != NULL;
+	return READ_ONCE(mcache_hdrs.row[slot]) != 0;
+}
+
+struct locked_slot *slot_lock_own(void)
+{
+	struct locked_slot *ls = &locked_slots[thread_locked_slot];
+
+	if (!ls->hdrs)
+		return NULL;
+	lock_acquire(&ls->lock);
+	return ls;
+}
+
+/*
+ * Fork: no section needs to be waited for.  A thread that was inside one did not
+ * commit, and does not exist in the child; committed magazines are whole.
+ */
+bool slot_fork_held(void)
+{
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		if (lock_is_held(&locked_slots[i].lock))
+			return true;
+	return lock_is_held(&slots_lock);
+}
+
+void slot_fork_prepare(bool nested)
+{
+	lock_fork_prepare(&slots_lock, nested);
+	for (unsigned int i = 0; i < NR_LOCKED; i++)
+		lock_fork_prepare(&locked_slots[i].lock, nested);
+}
+
+void slot_fork_done(void)
+{
+	for (unsigned int i = NR_LOCKED; i-- > 0;)
+		lock_fork_done(&locked_slots[i].lock);
+	lock_fork_done(&slots_lock);
+}
+
+INSPECT_TABLE(mcache_slot) = {
+	INSPECT_NUMBER(rows_per_node, 2),
+	INSPECT_ARRAY(slot_hdrs, slot_hdrs),
+	INSPECT_ARRAY(locked_slots, locked_slots),
+	INSPECT_MEMBER(locked_slot, hdrs),
+	INSPECT_OBJECT(rseq_usable, rseq_usable),
+	INSPECT_END
+};

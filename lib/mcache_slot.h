@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slots: the caches, one for each CPU as the kernel tells them apart, or behind a lock;
+ * and which of them a thread is on.  See lib/mcache_slot.c.
+ *
+ * The caches' operations are in lib/mcache.h, which is what others include.
+ */
+#ifndef _LIB_MCACHE_SLOT_H
+#define _LIB_MCACHE_SLOT_H
+
+#include <asm/cache.h>
+#include <asm/rseq.h>
+#include "heap_arena.h"
+#include "lock.h"
+#include "numa.h"
+#include "rest.h"
+#include "sizeclasses.h"
+
+#define NR_LOCKED	16
+/* Below it objects that were freed on another slot go to a magazine of their own. */
+#define FOREIGN_SIZE	1024
+/* Of one class, for another node: what a slot holds back is at most this. */
+#define REMOTE_BYTES	(16UL << 10)
+
+struct locked_slot {
+	struct lock lock;
+	struct mag_hdr *hdrs;		/* (c) once set */
+} __aligned(DESTRUCTIVE_BYTES);
+
+#pragma GCC visibility push(hidden)
+
+/*
+ * The thread's rseq area, or mcache_no_area: not looked yet, or this thread must not
+ * use sequences (no rseq, a vfork child).  Everything about a thread that the fast
+ * path needs is in this one word; the ids in mcache_no_area lead to no magazines, so
+ * that the fast path need not ask which of the two it is.
+ */
+extern __tls void *mcache_rs;
+extern uint32_t mcache_no_area[8];
+extern __tls uint8_t thread_locked_slot;
+
+extern size_t mcache_id_off;		/* (c) field of the area: the slot id */
+/*
+ * By slot id: the headers of all nodes; those of the id's own node.
+ */
+extern struct mag_table mcache_hdrs;
+extern struct mag_table mcache_rows;
+
+extern struct locked_slot locked_slots[NR_LOCKED];
+extern struct lock slots_lock;			/* slots are made, marked, detached */
+extern struct mag_hdr *slot_hdrs[MAX_CIDS];	/* (l slots_lock) whatever the tables say */
+extern uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
+extern unsigned int nr_slot_ids;		/* (c) ids the kernel may give */
+
+/* The area, or NULL where there must be no sequences. */
+static inline char *mcache_area(void)
+{
+	void *rs = mcache_rs;
+
+	return rs == mcache_no_area ? NULL : rs;
+}
+
+/* Those behind a lock are numbered from MAX_CIDS on. */
+static inline bool slot_is_locked(unsigned int slot)
+{
+	return slot >= MAX_CIDS;
+}
+
+/* The slot this thread is on now; for a sequence only a hint a moment later. */
+static inline unsigned int current_slot(void)
+{
+	char *rs = mcache_area();
+
+	if (!rs)
+		return MAX_CIDS + thread_locked_slot;
+	return READ_ONCE(*(uint32_t *)(rs + mcache_id_off)) % MAX_CIDS;
+}
+
+/* The node that a slot which exists belongs to. */
+static inline unsigned int slot_node(unsigned int slot)
+{
+	return slot_is_locked(slot) ? (slot - MAX_CIDS) % topo.nr_nodes : slot_nid[slot];
+}
+
+/* The nodes' rows, and as many of outgoing magazines. */
+static inline unsigned int nr_rows(void)
+{
+	return 2 * topo.nr_nodes;
+}
+
+static inline unsigned int outgoing(unsigned int route)
+{
+	return route + topo.nr_nodes * ROUTE_CLASSES;
+}
+
+static inline unsigned int row_nid(unsigned int row)
+{
+	return row < topo.nr_nodes ? row : row - topo.nr_nodes;
+}
+
+/* What the slot remembers of them lies behind the headers. */
+static inline struct rest *slot_rest(struct mag_hdr *hdrs)
+{
+	return (struct rest *)(hdrs + nr_rows() * ROUTE_CLASSES);
+}
+
+/* 0 or -ENOMEM. */
+int mcache_init(void);
+bool mcache_uses_rseq(void);
+
+/* The first call of a thread: true; it knows its slots from then on. */
+bool slot_thread_init(void);
+bool slot_exists(unsigned int slot);
+/*
+ * Make the slot's magazines if it has none.  False when out of memory, or when
+ * the thread has moved on: it then does without for this once.
+ */
+bool slot_create(unsigned int slot);
+/* Tables lead to the slot, or nowhere.  Caller: slots_lock. */
+void slot_attach(unsigned int id);
+void slot_detach(unsigned int id);
+/* The locked slot of this thread, locked; NULL: it is not made yet. */
+struct locked_slot *slot_lock_own(void);
+/*
+ * A thread without sequences that runs on another node by now takes a slot there.
+ * True when it did.
+ */
+bool slot_follow(void);
+/*
+ * A thread that has moved would go on with what its slot holds, up to two batches: so it
+ * looks where it is not only at refills.
+ */
+void slot_look_around(void);
+/* Objects of class @sc that a slot of node @nid can hold in @row. */
+unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc);
+
+/* What marks objects that come from @slot; 0 without marks. */
+uint8_t slot_tag(unsigned int slot);
+/* Of the slot this thread is on. */
+uint8_t mcache_tag(void);
+/* While @on, what is popped has MAG_MORE; see lib/profile.c. */
+void mcache_profile(bool on);
+
+/* The node this thread allocates from now. */
+unsigned int mcache_nid(void);
+/* A vfork child runs on its parent's memory: no place to start a thread. */
+bool mcache_in_vfork(void);
+
+/*
+ * Test builds: this thread is whatever CPU the fake @area says, one of @nr.  No two
+ * threads may be the same CPU at a time, and nobody may drain meanwhile: nothing
+ * interrupts a section.
+ */
+#ifdef CONFIG_FAULT_INJECTION
+void mcache_simulate(unsigned int nr, void *area);
+#endif
+
+bool slot_fork_held(void);
+void slot_fork_prepare(bool nested);
+void slot_fork_done(void);
+
+#pragma GCC visibility pop
+
+#endif /* _LIB_MCACHE_SLOT_H */
