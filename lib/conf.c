@@ -59,6 +59,7 @@ struct heap_conf conf = {
 	.numa_on = true,
 	.thp = THP_AUTO,
 	.background = true,
+	.orders = true,
 	.cgroup = true,
 	.headroom = 5,
 };
@@ -115,6 +116,11 @@ static bool set_rseq(struct heap_conf *c, struct word v)
 static bool set_background(struct heap_conf *c, struct word v)
 {
 	return word_bool(v, &c->background);
+}
+
+static bool set_orders(struct heap_conf *c, struct word v)
+{
+	return word_bool(v, &c->orders);
 }
 
 static void conf_set_numa(struct heap_conf *c, bool on, enum vm_bind bind,
@@ -286,6 +292,7 @@ static const struct {
 	{ "numa", set_numa },
 	{ "thp", set_thp },
 	{ "background", set_background },
+	{ "orders", set_orders },
 	{ "limit", set_limit },
 	{ "soft", set_soft },
 	{ "hugetlb", set_hugetlb },

@@ -30,6 +30,7 @@ struct heap_conf {
 	enum conf_thp thp;
 	bool hugetlb;			/* arenas from the kernel's pool of huge pages */
 	bool background;		/* a thread may give memory back */
+	bool orders;			/* who may debug the process may start its profile */
 	struct conf_size limit;		/* allocation fails above it */
 	struct conf_size soft;		/* memory is given back sooner above it */
 	bool cgroup;			/* heed the limits of the control group */

@@ -19,6 +19,9 @@
 #include "sizeclasses.h"
 #include "vm.h"
 
+/* The linker's. */
+extern const char __ehdr_start __hidden, _end __hidden;
+
 #ifdef __x86_64__
 #define ARCH_NAME	"x86_64"
 #else
@@ -38,6 +41,7 @@ static INSPECT_TABLE(lib) = {
 	INSPECT_NUMBER(route_heap, ROUTE_HEAP),
 	INSPECT_NUMBER(offset_mask, PLACE_OFFSET_MASK),
 	INSPECT_NUMBER(object_free, OBJECT_FREE),
+	INSPECT_NUMBER(object_sampled, OBJECT_SAMPLED),
 	INSPECT_NUMBER(slot_shift, MAG_SLOT_SHIFT),
 	INSPECT_NUMBER(size_classes_medium, FIRST_MEDIUM_CLASS),
 	INSPECT_SIZEOF(heap_arena),
@@ -123,6 +127,10 @@ static INSPECT_TABLE(lib) = {
 	INSPECT_OBJECT(conf_numa, conf.numa),
 	INSPECT_OBJECT(conf_thp, conf.thp),
 	INSPECT_OBJECT(conf_background, conf.background),
+	INSPECT_OBJECT(conf_orders, conf.orders),
+	/* the program that the library is linked into, or the library itself */
+	INSPECT_OBJECT(image, __ehdr_start),
+	INSPECT_OBJECT(image_end, _end),
 	INSPECT_END
 };
 
@@ -139,5 +147,6 @@ __export const struct ha_inspect heaparena_inspect __in_core __aligned(HA_INSPEC
 	.tables = {
 		TABLE(lib), TABLE(heap_arena), TABLE(page_alloc), TABLE(fixalloc),
 		TABLE(limit), TABLE(mcache_slot), TABLE(uheap), TABLE(objcache),
+		TABLE(profile), TABLE(profile_table), TABLE(vm), TABLE(pprof),
 	},
 };

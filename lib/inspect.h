@@ -45,7 +45,8 @@
 
 extern const struct ha_inspect_entry inspect_heap_arena[], inspect_page_alloc[],
 	inspect_fixalloc[], inspect_limit[], inspect_mcache_slot[], inspect_uheap[],
-	inspect_objcache[];
+	inspect_objcache[], inspect_profile[], inspect_profile_table[], inspect_vm[],
+	inspect_pprof[];
 
 #pragma GCC visibility pop
 

@@ -29,6 +29,7 @@
 #include <asm/atomic.h>
 #include <util/align.h>
 #include "fixalloc.h"
+#include "inspect.h"
 #include "poisson.h"
 #include "pprof.h"
 #include "profile_session.h"
@@ -438,15 +439,16 @@ static void out_losses(struct room *r)
 	out_string(r, text, len + 12);
 }
 
+/* The library's own functions in a static link, where no address tells them. */
+static const char drop[] __in_core = "(ha_.*|malloc|calloc|realloc|reallocarray|"
+	"aligned_alloc|memalign|posix_memalign|valloc|pvalloc|heap_alloc.*|"
+	"alloc_class.*|malloc_slow|malloc_big|malloc_fast|take_slot|take_due|zalloc|"
+	"alloc_large.*|state_profiled|profile_.*|"
+	"uheap_.*|cache_fresh|realloc_in_place|operator new.*)";
+
 /* In the order of enum fixed_string. */
 static void out_head(struct room *r)
 {
-	/* of a static link, where no address tells them */
-	static const char drop[] = "(ha_.*|malloc|calloc|realloc|reallocarray|"
-		"aligned_alloc|memalign|posix_memalign|valloc|pvalloc|heap_alloc.*|"
-		"alloc_class.*|malloc_slow|malloc_big|malloc_fast|take_slot|take_due|zalloc|"
-		"alloc_large.*|state_profiled|profile_.*|"
-		"uheap_.*|cache_fresh|realloc_in_place|operator new.*)";
 	struct profile_facts f;
 
 	profile_facts(&f);
@@ -505,3 +507,8 @@ void pprof_fork_child(void)
 {
 	atomic_store_relaxed(&writing, 0);
 }
+
+INSPECT_TABLE(pprof) = {
+	INSPECT_ARRAY(pprof_drop, drop),
+	INSPECT_END
+};

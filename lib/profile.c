@@ -30,7 +30,14 @@
  *
  * Context: as malloc.  Starting and stopping from a signal handler is a wish that
  * the next allocation in a slow path fulfils (profile_todo): a refill, or a large
- * object.
+ * object; or the background thread where it is awake.
+ *
+ * From outside, ha prof PID start writes that word, in a process that nobody has told of
+ * a profile.  What it writes is one byte that is not zero, so that there is no half of
+ * it; who takes it does so by an exchange, so that it is done once; of two writers the
+ * last one has his way.  A value that is none of enum profile_todo is dropped.  To write
+ * there takes the rights of a debugger.  All else that it wants it reads: see
+ * lib/profile_table.c.
  *
  * Fork: a child has the tables as they were, and the session goes on in it.
  *
@@ -42,9 +49,11 @@
 
 #include <util/probe.h>
 #include "conf.h"
+#include "inspect.h"
 #include "lock.h"
 #include "mcache.h"
 #include "poisson.h"
+#include "pprof.h"
 #include "profile.h"
 #include "profile_session.h"
 #include "profile_table.h"
@@ -196,7 +205,7 @@ int profile_prepare(void)
 		session.ready = !err;
 	}
 	lock_release(&session.lock);
-	return err;
+	return err ? err : pprof_prepare();
 }
 
 int profile_start(uint64_t mean)
@@ -243,16 +252,30 @@ void profile_facts(struct profile_facts *f)
 				 atomic_load_relaxed(&session.duration_ns);
 }
 
+static void start_as_told(void)
+{
+	profile_start(conf.prof_mean ? conf.prof_mean : PROFILE_MEAN);
+}
+
 void profile_do(void)
 {
 	int saved = errno;
 
 	switch (xchg(&profile_todo, PROFILE_NOTHING)) {
 	case PROFILE_START:
-		profile_start(conf.prof_mean ? conf.prof_mean : PROFILE_MEAN);
+		start_as_told();
 		break;
 	case PROFILE_STOP:
 		profile_stop();
+		break;
+	case PROFILE_ORDER_START:
+		/* nobody has said before that there will be one */
+		if (conf.orders && conf.check && !profile_prepare())
+			start_as_told();
+		break;
+	case PROFILE_ORDER_STOP:
+		if (conf.orders)
+			profile_stop();
 		break;
 	}
 	errno = saved;
@@ -285,3 +308,14 @@ void profile_fork_done_session(void)
 {
 	lock_fork_done(&session.lock);
 }
+
+INSPECT_TABLE(profile) = {
+	INSPECT_NUMBER(order_start, PROFILE_ORDER_START),
+	INSPECT_NUMBER(order_stop, PROFILE_ORDER_STOP),
+	INSPECT_OBJECT(profile_order, profile_todo),
+	INSPECT_OBJECT(profile_session, profile_session),
+	INSPECT_OBJECT(profile_mean, session.mean),
+	INSPECT_OBJECT(profile_started, session.started_ns),
+	INSPECT_OBJECT(profile_duration, session.duration_ns),
+	INSPECT_END
+};

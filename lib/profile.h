@@ -3,7 +3,7 @@
  * Heap profiles: which stacks allocate, by samples.  See lib/profile.c.
  *
  * An observer: the layers meet it in the functions here, where malloc and free have
- * left their fast paths already.
+ * left their fast paths already, or know that they have more to do.
  */
 #ifndef _LIB_PROFILE_H
 #define _LIB_PROFILE_H
@@ -80,7 +80,10 @@ void profile_end(const void *ptr) __noinline;
  */
 bool profile_resize(void *ptr, size_t old, size_t size, bool sampled) __noinline;
 
-/* Asked for by a signal, to be done by an allocation that is in a slow path anyway. */
+/*
+ * Asked for by a signal or from outside, to be done by an allocation that is in a slow
+ * path anyway, or by the background thread.
+ */
 extern uint32_t profile_todo __hidden;		/* (a) */
 void profile_do(void) __noinline;
 

@@ -47,13 +47,6 @@ static int fail(int err)
 	return -1;
 }
 
-static int prepare(void)
-{
-	int err = profile_prepare();
-
-	return err ? err : pprof_prepare();
-}
-
 __export int ha_profile_start(size_t mean)
 {
 	int saved = errno, err;
@@ -64,7 +57,7 @@ __export int ha_profile_start(size_t mean)
 		return fail(-EINVAL);
 	if (!conf.check)
 		return fail(-ENOTSUP);
-	err = prepare();
+	err = profile_prepare();
 	errno = saved;
 	return fail(err ? err : profile_start(mean ? mean : PROFILE_MEAN));
 }
@@ -274,7 +267,7 @@ __attribute__((constructor)) static void profile_begin(void)
 
 	if (!heap_ready() || !(conf.prof_mean || conf.prof_signal))
 		return;
-	err = prepare();
+	err = profile_prepare();
 	if (!err && conf.prof_mean)
 		err = profile_start(conf.prof_mean);
 	if (err)

@@ -10,13 +10,19 @@
 
 #define PROFILE_MEAN		(512ULL << 10)
 
+/*
+ * profile_todo.  The last two are written from outside, a byte that is not zero, by who
+ * may write the memory of this process: the ha command.
+ */
 enum profile_todo {
 	PROFILE_NOTHING,
 	PROFILE_START,
 	PROFILE_STOP,
+	PROFILE_ORDER_START,
+	PROFILE_ORDER_STOP,
 };
 
-/* What has to be there before a handler may ask for a session: 0 or -ENOMEM. */
+/* What has to be there before a session, and before a profile is written: 0 or -ENOMEM. */
 int profile_prepare(void);
 /* A sample in @mean bytes: 0; -EBUSY when on already, -EINVAL when not prepared. */
 int profile_start(uint64_t mean);

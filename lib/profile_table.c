@@ -24,6 +24,10 @@
  * Each copy needs growth, so that there are few of them; the peak is right to 5 %,
  * and to 1 % where it is followed by a fall.
  *
+ * From outside (ha prof), stacks are read as by the dump, and samples without their
+ * locks: one that is being recycled meanwhile leads into another chain, or is told by an
+ * address whose state is not OBJECT_SAMPLED.
+ *
  * Bounds: MAX_SAMPLES, MAX_STACKS.  An object beyond the first is counted as
  * allocated and dropped; stacks beyond the second are one, without frames.
  *
@@ -35,6 +39,7 @@
 
 #include <util/align.h>
 #include "fixalloc.h"
+#include "inspect.h"
 #include "lock.h"
 #include "poisson.h"
 #include "profile_table.h"
@@ -440,3 +445,30 @@ void profile_table_limit(size_t nr_samples, size_t nr_stacks)
 	stacks.max = nr_stacks;
 }
 #endif
+
+INSPECT_TABLE(profile_table) = {
+	INSPECT_NUMBER(profile_unit_shift, POISSON_UNIT_SHIFT),
+	INSPECT_NUMBER(sizeof_profile_stack, sizeof(struct profile_stack)),
+	INSPECT_NUMBER(sizeof_profile_sample, sizeof(struct sample)),
+	INSPECT_OBJECT(stacks_newest, stacks.newest),
+	INSPECT_OBJECT(stacks_lost, stacks.lost),
+	INSPECT_OBJECT(stacks_live, stacks.live),
+	INSPECT_OBJECT(stacks_peak, stacks.peak),
+	INSPECT_MEMBER(profile_stack, older),
+	INSPECT_MEMBER(profile_stack, nr),
+	/* by enum profile_count */
+	INSPECT_MEMBERS(profile_stack, count),
+	/* as many as the stack has frames */
+	{ .name = "profile_stack.pc", .kind = HA_INSPECT_MEMBER, .size = sizeof(uintptr_t),
+	  .count = PROFILE_MAX_FRAMES, .value = offsetof(struct profile_stack, pc) },
+	INSPECT_OBJECT(samples_buckets, samples.buckets),
+	INSPECT_OBJECT(samples_nr_buckets, samples.nr_buckets),
+	INSPECT_OBJECT(samples_nr, samples.nr),
+	INSPECT_OBJECT(samples_dropped, samples.dropped),
+	INSPECT_MEMBER_AS(profile_sample, next, struct sample, next),
+	INSPECT_MEMBER_AS(profile_sample, addr, struct sample, addr),
+	INSPECT_MEMBER_AS(profile_sample, stack, struct sample, stack),
+	INSPECT_MEMBER_AS(profile_sample, size, struct sample, size),
+	INSPECT_MEMBER_AS(profile_sample, weight, struct sample, weight),
+	INSPECT_END
+};

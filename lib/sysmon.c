@@ -46,6 +46,7 @@
 #include "mcache.h"
 #include "mheap.h"
 #include "pressure.h"
+#include "profile.h"
 #include "scavenge.h"
 #include "sysmon.h"
 
@@ -144,6 +145,7 @@ static bool sysmon_step(void)
 		return false;
 	now = now_ms();
 	cpu = cpu_ns();
+	profile_poll();
 	pressure_poll(now);
 	if (pressure_fired(now))
 		scavenge_pressed();

@@ -30,7 +30,7 @@
  * place, if all that is further out is as it was: an interpreter's stacks are deep, and
  * differ in a few frames.
  */
-#include <link.h>
+#include <sys/auxv.h>
 #include <unwind.h>
 
 #include <asm/atomic.h>
@@ -56,7 +56,9 @@ struct kept_stack {
 
 static struct kept_stack *kept;		/* (c) (1 << SET_BITS) * NR_WAYS, or NULL */
 static __tls struct kept_stack *last;	/* that this thread met; another's by now, maybe */
-static uintptr_t own_start, own_end;	/* (c) once primed */
+static uintptr_t own_start, own_end;	/* (c) once primed; equal in a static link */
+/* The linker's: of the program or library that this is linked into. */
+extern const char __ehdr_start __hidden, _end __hidden;
 
 struct walk {
 	uintptr_t sp;			/* of unwind_stack() */
@@ -236,31 +238,23 @@ unsigned int unwind_stack(uintptr_t *pc, unsigned int max)
 	return w.nr;
 }
 
-static int find_self(struct dl_phdr_info *info, size_t size, void *arg)
+/* No call: the loader may be at work, or its lists locked. */
+static void find_self(void)
 {
-	uintptr_t self = (uintptr_t)unwind_stack;
+	uintptr_t start = (uintptr_t)&__ehdr_start, end = (uintptr_t)&_end;
 
-	for (unsigned int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
-		uintptr_t start = info->dlpi_addr + ph->p_vaddr;
-
-		if (ph->p_type != PT_LOAD || self - start >= ph->p_memsz)
-			continue;
-		/* the main program has no name: a static link, where all is one */
-		if (info->dlpi_name && info->dlpi_name[0]) {
-			own_start = start;
-			own_end = start + ph->p_memsz;
-		}
-		return 1;
-	}
-	return 0;
+	/* the program's own headers: a static link, where all is one */
+	if (own_end || getauxval(AT_PHDR) - start < end - start)
+		return;
+	own_start = start;
+	own_end = end;
 }
 
 void unwind_prime(void)
 {
 	uintptr_t pc[2];
 
-	dl_iterate_phdr(find_self, NULL);
+	find_self();
 	unwind_stack(pc, 2);
 	if (!kept)
 		kept = meta_alloc(NR_WAYS * sizeof(*kept) << SET_BITS);

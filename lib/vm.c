@@ -32,6 +32,7 @@
 
 #include <asm/atomic.h>
 #include <util/align.h>
+#include "inspect.h"
 #include "vm.h"
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -58,6 +59,17 @@
 #define VM_PIDFD_SELF		(-10000)
 
 struct vm_stat vm_stat;
+
+/*
+ * Where metadata is, for readers from outside who look for the program's pointers.
+ * What there is no room for here they take for the program's.
+ */
+static struct meta_map {
+	uintptr_t start;		/* (a) */
+	size_t size;			/* (a) */
+} meta_maps[4096];
+#define META_MAP_GONE	1UL		/* a start that is none */
+static uint32_t nr_meta_maps;		/* (a) in use, or were */
 size_t vm_page_size = 4096;
 
 static bool vm_no_names;	/* the kernel said EINVAL once */
@@ -283,8 +295,37 @@ unsigned int vm_return_many(const struct iovec *ranges, unsigned int nr)
 	return done;
 }
 
+static void meta_map_add(void *p, size_t size)
+{
+	uint32_t i = atomic_load_relaxed(&nr_meta_maps);
+
+	/* what is only tried is given up at once, and leaves its place */
+	if (!i || i > ARRAY_SIZE(meta_maps) ||
+	    !try_cmpxchg_acquire(&meta_maps[--i].start, META_MAP_GONE, (uintptr_t)p))
+		i = atomic_fetch_add_relaxed(&nr_meta_maps, 1);
+	if (i >= ARRAY_SIZE(meta_maps))
+		return;
+	atomic_store_relaxed(&meta_maps[i].start, (uintptr_t)p);
+	atomic_store_relaxed(&meta_maps[i].size, size);
+}
+
+static void meta_map_del(void *p)
+{
+	uint32_t i = atomic_load_relaxed(&nr_meta_maps);
+
+	i = i < ARRAY_SIZE(meta_maps) ? i : ARRAY_SIZE(meta_maps);
+	while (i--)
+		if (atomic_load_relaxed(&meta_maps[i].start) == (uintptr_t)p) {
+			atomic_store_relaxed(&meta_maps[i].size, (size_t)0);
+			smp_store_release(&meta_maps[i].start, META_MAP_GONE);
+			break;
+		}
+}
+
 void vm_release(void *addr, size_t size, size_t prepared, enum vm_kind kind)
 {
+	if (kind == VM_META)
+		meta_map_del(addr);
 	vm_munmap(addr, size);
 	atomic_sub_relaxed(&vm_stat.prepared[kind], prepared);
 	atomic_sub_relaxed(&vm_stat.reserved[kind], size - prepared);
@@ -297,6 +338,7 @@ static void vm_mapped_meta(void *p, size_t size)
 
 	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
 	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	meta_map_add(p, size);
 	vm_name(p, size, "heaparena meta");
 	errno = saved;
 }
@@ -338,6 +380,7 @@ void *vm_map_meta_huge(size_t size)
 		vm_munmap((void *)(start + size), p + size - start);
 	atomic_add_relaxed(&vm_stat.prepared[VM_META], size);
 	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	meta_map_add((void *)start, size);
 	vm_name((void *)start, size, "heaparena meta");
 	errno = saved;
 	vm_advise_huge((void *)start, size, true);
@@ -353,6 +396,7 @@ void *vm_map_meta_sparse(size_t size)
 		return NULL;
 	atomic_add_relaxed(&vm_stat.reserved[VM_META], size);
 	atomic_add_relaxed(&vm_stat.nr_maps, 1);
+	meta_map_add(p, size);
 	vm_name(p, size, "heaparena index");
 	errno = saved;
 	return p;
@@ -433,3 +477,11 @@ size_t vm_count_resident(void *addr, size_t size)
 	errno = saved;
 	return nr;
 }
+
+INSPECT_TABLE(vm) = {
+	INSPECT_ARRAY(meta_maps, meta_maps),
+	INSPECT_OBJECT(nr_meta_maps, nr_meta_maps),
+	INSPECT_MEMBER(meta_map, start),
+	INSPECT_MEMBER(meta_map, size),
+	INSPECT_END
+};

@@ -19,6 +19,10 @@
  * ones may be there. What a name means changes only with the format. Integers are
  * those of the process, all of 64-bit little-endian machines.
  *
+ * One word is there to be written, profile_order: order_start or order_stop, as one
+ * byte.  The library takes it when it allocates next in a slow path, unless conf_orders
+ * is 0, and profile_session tells what came of it: 0 while there is no heap profile.
+ *
  * Reading takes no lock and stops nobody. Counters are words that can be read at any
  * time. Everything reached by pointers is never unmapped and keeps its kind for
  * ever; it may be of another object by now. A span is one and the same between two
@@ -29,7 +33,7 @@
 
 #include <stdint.h>
 
-#define HA_INSPECT_FORMAT	1
+#define HA_INSPECT_FORMAT	2
 #define HA_INSPECT_MAGIC	"heaparena:inspe"	/* and the null byte: 16 */
 #define HA_INSPECT_ALIGN	64
 #define HA_INSPECT_TABLES	16
@@ -107,7 +111,7 @@ extern const struct ha_inspect heaparena_inspect;
 	/* units */ \
 	N(page_shift) N(chunk_shift) N(arena_shift) N(region_shift) N(addr_bits) \
 	N(nr_classes) N(max_nodes) N(class_bits) N(route_shift) N(route_heap) \
-	N(offset_mask) N(object_free) N(slot_shift) N(rows_per_node) N(walk_block) \
+	N(offset_mask) N(object_free) N(object_sampled) N(slot_shift) N(rows_per_node) N(walk_block) \
 	N(size_classes_medium) \
 	/* sizes of structures */ \
 	N(sizeof_heap_arena) N(sizeof_page_entry) N(sizeof_mspan) N(sizeof_mag_hdr) \
@@ -147,10 +151,23 @@ extern const struct ha_inspect heaparena_inspect;
 	M(ha_cache, object_size) M(ha_cache, usable) M(ha_cache, fresh) \
 	M(ha_cache, dropped) M(ha_cache, destroyed) M(ha_cache, stripe) \
 	M(objcache_stripe, n) M(objcache_stripe, allocs) M(objcache_stripe, frees) \
+	/* the heap profile: stacks, newest first, and samples, by a hash of the address */ \
+	N(order_start) N(order_stop) O(profile_order) O(profile_session) O(profile_mean) \
+	O(profile_started) O(profile_duration) N(profile_unit_shift) \
+	N(sizeof_profile_stack) N(sizeof_profile_sample) \
+	O(stacks_newest) O(stacks_lost) O(stacks_live) O(stacks_peak) \
+	M(profile_stack, older) M(profile_stack, nr) M(profile_stack, count) \
+	M(profile_stack, pc) \
+	O(samples_buckets) O(samples_nr_buckets) O(samples_nr) O(samples_dropped) \
+	M(profile_sample, next) M(profile_sample, addr) M(profile_sample, stack) \
+	M(profile_sample, size) M(profile_sample, weight) O(pprof_drop) \
+	/* what is the library's own, and none of the program's pointers */ \
+	O(image) O(image_end) O(meta_maps) O(nr_meta_maps) M(meta_map, start) \
+	M(meta_map, size) \
 	/* the rest */ \
 	O(nr_nodes) O(nodes_fake) O(kernel_page) O(vm_reserved) O(meta_bytes) \
 	O(limit_soft) O(limit_hard) O(limit_outer) O(nr_assists) O(assist_bytes) \
 	O(nr_limited) O(conf_check) O(conf_rseq) O(conf_numa) O(conf_thp) \
-	O(conf_background)
+	O(conf_background) O(conf_orders)
 
 #endif /* HEAPARENA_INSPECT_H */

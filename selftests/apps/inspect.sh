@@ -444,7 +444,7 @@ if [ -n "$core" ]; then
 	                struct.unpack_from("<Q", core, r.randrange(0, len(c) - 8) & ~7)[0])))
 	    save("damaged%d" % seed, c)
 	PY
-	check "another format" refused 1 "format 99, and this command reads 1" \
+	check "another format" refused 1 "format 99, and this command reads 2" \
 		"$ha" stat "$tmp/format"
 	check "a heap that is not used yet" refused 1 "has not been used yet" \
 		"$ha" stat "$tmp/unused"

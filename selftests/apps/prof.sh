@@ -180,30 +180,199 @@ kill "$loop"
 
 if command -v redis-server >/dev/null && command -v redis-cli >/dev/null; then
 	sock=$tmp/redis.sock
-	HEAPARENA_CONF=prof_signal:46 LD_PRELOAD=$HA_LIB redis-server --port 0 \
-		--unixsocket "$sock" --dir "$tmp" --save "" >"$tmp/server.log" 2>&1 &
-	redis=$!
-	servers+=("$redis")
 	cli()
 	{
 		redis-cli -s "$sock" "$@" >/dev/null
 	}
-	check "redis answers" within 20 cli ping
+	# redis CONF: on the library; its number is in $redis
+	redis()
+	{
+		HEAPARENA_CONF=$1 LD_PRELOAD=$HA_LIB redis-server --port 0 --unixsocket "$sock" \
+			--dir "$tmp" --save "" >"$tmp/server.log" 2>&1 &
+		redis=$!
+		servers+=("$redis")
+		within 20 cli ping
+	}
+	fill()
+	{
+		cli eval "for i = 1, 100000 do
+			redis.call('set', 'k' .. i, string.rep('x', 300)) end" 0
+	}
+
+	# the signal that it was told of, asked for by name
+	check "redis answers" redis prof_signal:46
 	check "nothing is known before the start" status 0 "$ha" prof "$redis"
-	check "start" status 0 "$ha" prof "$redis" start
-	cli eval 'for i = 1, 100000 do redis.call("set", "k" .. i, string.rep("x", 300)) end' 0
-	check "dump" status 0 "$ha" prof "$redis" dump -o "$tmp/redis.pb"
+	check "start by its signal" status 0 "$ha" prof "$redis" start -s 46
+	fill
+	check "dump by its signal" status 0 "$ha" prof "$redis" dump -s 46 -o "$tmp/redis.pb"
 	status 0 "$ha" prof "$tmp/redis.pb"
 	check "what redis has, by name" grep -qE ' [2-9][0-9]\.[0-9] MiB .*(main|aeMain)$' "$tmp/out"
-	check "leaks" status 0 "$ha" leaks "$redis"
+	check "leaks by its signal" status 0 "$ha" leaks "$redis" -s 46
 	check "its stacks" grep -qE '#[0-9]+ +(main|evalCommand)' "$tmp/out"
+	check "stop by its signal" status 0 "$ha" prof "$redis" stop -s 46
+	check "redis lives" cli ping
+	kill "$redis"
+	wait "$redis" 2>/dev/null
+
+	# one that was told nothing, from outside
+	check "a plain redis answers" redis ""
+	check "no profile: nothing to show" status 0 "$ha" prof "$redis"
+	check "and how to begin one" grep -q "ha prof $redis start" "$tmp/err"
+	check "stop before the start" status 0 "$ha" prof "$redis" stop
+	fill &
+	check "start" status 0 "$ha" prof "$redis" start
+	wait $!
+	# an order that a redis at rest was left is taken by now
+	cli flushall
+	fill
+	check "dump" status 0 "$ha" prof "$redis" dump -o "$tmp/plain.pb"
+	status 0 "$ha" prof "$tmp/plain.pb"
+	check "what the plain redis has, by name" \
+		grep -qE ' [2-9][0-9]\.[0-9] MiB .*(main|aeMain)$' "$tmp/out"
+	cp "$tmp/out" "$tmp/of-file"
+	check "the process itself" status 0 "$ha" prof "$redis"
+	sed 1d "$tmp/of-file" >"$tmp/a"
+	sed 1d "$tmp/out" >"$tmp/b"
+	same "says what its file says" "$tmp/a" "$tmp/b"
+	check "leaks" status 0 "$ha" leaks "$redis"
+	check "stacks of the plain redis" grep -qE '#[0-9]+ +(main|evalCommand)' "$tmp/out"
 	check "flame graph of a process" status 0 "$ha" prof "$redis" --svg -o "$tmp/redis.svg"
+	# as much as it was, while it is at rest and stopped: nothing is asked of it
+	kill -STOP "$redis"
+	check "of one that is stopped" status 0 "$ha" prof "$redis"
+	kill -CONT "$redis"
 	cli flushall
 	status 0 "$ha" prof "$redis" --lifetimes
+	fill &
 	check "stop" status 0 "$ha" prof "$redis" stop
-	check "redis lives" cli ping
+	wait $!
+	fill
+	status 0 "$ha" prof "$redis" --alloc
+	cp "$tmp/out" "$tmp/of-file"
+	fill
+	status 0 "$ha" prof "$redis" --alloc
+	same "stopped: nothing is counted" "$tmp/of-file" "$tmp/out"
+	# many who give orders at once
+	many=()
+	for n in 1 2 3 4 5 6 7 8; do
+		for order in start stop; do
+			"$ha" prof "$redis" $order 2>>"$tmp/many" &
+			many+=($!)
+		done
+	done
+	fill
+	wait "${many[@]}"
+	check "many at once: it answers" cli ping
+	fill &
+	check "and takes the next order" status 0 "$ha" prof "$redis" start
+	wait $!
+	check "redis lives on" cli ping
+	redis-cli -s "$sock" shutdown nosave >/dev/null 2>&1
+
+	check "a redis that takes no orders" redis orders:off
+	fill &
+	check "orders:off: none is taken" status 1 "$ha" prof "$redis" start
+	check "and it says so" grep -q 'orders:off' "$tmp/err"
+	wait $!
+	fill
+	status 0 "$ha" prof "$redis"
+	check "nothing was started" grep -q 'no heap profile was started' "$tmp/err"
+	redis-cli -s "$sock" shutdown nosave >/dev/null 2>&1
+	check "a redis without states" redis check:off
+	check "check:off: no profile" status 1 "$ha" prof "$redis" start
+	check "check:off: it says so" grep -q 'check:off' "$tmp/err"
+	redis-cli -s "$sock" shutdown nosave >/dev/null 2>&1
 else
 	skip "redis" "no redis here"
+fi
+
+# One at rest: the order waits until it allocates.
+cat >"$tmp/rest.c" <<'END'
+#include <stdlib.h>
+#include <unistd.h>
+static void *volatile kept[100000];
+__attribute__((noinline, noclone)) void keep(void)
+{
+	for (int i = 0; i < 100000; i++)
+		kept[i] = malloc(1000);
+}
+int main(int argc, char **argv)
+{
+	char c;
+	(void)argv;
+	while (read(0, &c, 1) == 1 && c != 'q') {
+		keep();
+		if (write(1, "k", 1) != 1)
+			return 1;
+		if (c == 'a')
+			abort();
+	}
+	return argc - 1;
+}
+END
+if gcc -g -O2 -o "$tmp/rest" "$tmp/rest.c" 2>"$tmp/err"; then
+	mkfifo "$tmp/to" "$tmp/from"
+	exec 8<>"$tmp/to" 7<>"$tmp/from"
+	# a fresh one; its number is in $rest
+	rest()
+	{
+		HEAPARENA_CONF=$1 LD_PRELOAD=$HA_LIB "$tmp/rest" <"$tmp/to" >"$tmp/from" 8>&- 7>&- &
+		rest=$!
+		servers+=("$rest")
+		sleep 0.1
+	}
+	works()
+	{
+		echo -n k >&8
+		read -rn 1 -t 20 <&7
+	}
+	# (the background thread would take it)
+	rest background:off
+	works
+	check "at rest: the order is left" status 0 "$ha" prof "$rest" start
+	check "and it says so" grep -q 'rests; the profile begins' "$tmp/err"
+	check "it works again" works
+	check "then it has begun" status 0 "$ha" prof "$rest"
+	check "with what it allocates" grep -qE ' (8[0-9]|9[0-9]|1[0-3][0-9])\.[0-9] MiB .* keep$' "$tmp/out"
+	check "dump of it" status 0 "$ha" prof "$rest" dump -o "$tmp/rest.pb"
+	if command -v go >/dev/null && go tool -n pprof >/dev/null 2>&1; then
+		status 0 go tool pprof -top "$tmp/rest.pb"
+		check "go tool pprof reads a dump" grep -qE ' keep$' "$tmp/out"
+		check "with the build id, read from outside" grep -q '^Build ID' "$tmp/out"
+	else
+		skip "go tool pprof reads a dump" "no go tool pprof here"
+	fi
+	if command -v gcore >/dev/null && gcore -o "$tmp/core" "$rest" >"$tmp/err" 2>&1; then
+		check "a profile of a core file" status 0 "$ha" prof "$tmp/core.$rest"
+		check "has its stacks" grep -qE ' (8[0-9]|9[0-9]|1[0-3][0-9])\.[0-9] MiB .* keep$' "$tmp/out"
+		check "a core file takes no order" status 2 "$ha" prof "$tmp/core.$rest" start
+		rm -f "$tmp/core.$rest"
+	else
+		skip "a profile of a core file" "no gcore here"
+	fi
+	kill "$rest"
+	wait "$rest" 2>/dev/null
+	# who is not its user
+	if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+		rest ""
+		other()
+		{
+			setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+		}
+		cp "$ha" "$tmp/ha" && chmod 755 "$tmp" "$tmp/ha"
+		if other true 2>/dev/null; then
+			check "another user's process" status 1 other "$tmp/ha" prof "$rest" start
+			check "one line" test "$(wc -l <"$tmp/err")" -eq 1
+		else
+			skip "another user's process" "no other user to be"
+		fi
+		kill "$rest"
+		wait "$rest" 2>/dev/null
+	else
+		skip "another user's process" "not root, or no setpriv"
+	fi
+else
+	not_ok "the program at rest compiles"
 fi
 
 done_testing

@@ -19,6 +19,7 @@ static const struct heap_conf plain = {
 	.check = true,
 	.rseq = true,
 	.background = true,
+	.orders = true,
 	.numa = VM_BIND_ADVISORY,
 	.numa_on = true,
 	.thp = THP_AUTO,
@@ -29,6 +30,7 @@ static const struct heap_conf plain = {
 /* A text, the lines it causes, and how conf differs after it. */
 #define ROW(t, n, ...)	{ .text = (t), .warnings = (n), .want = {		\
 			  .check = true, .rseq = true, .background = true,	\
+			  .orders = true,					\
 			  .numa = VM_BIND_ADVISORY, .numa_on = true,		\
 			  .thp = THP_AUTO, .cgroup = true, .headroom = 5,	\
 			  __VA_ARGS__ } }
@@ -55,6 +57,9 @@ static const struct {
 	ROW("background:off", 0, .background = false),
 	ROW("background:off,background:on", 0),
 	ROW("background:yes", 1),
+	ROW("orders:off", 0, .orders = false),
+	ROW("orders:off,orders:on", 0),
+	ROW("orders:1", 1),
 	ROW("numa:off", 0, .numa_on = false, .numa = VM_BIND_OFF),
 	ROW("numa:advisory", 0),
 	ROW("numa:off,numa:advisory", 0),
@@ -201,7 +206,8 @@ static char *parse(struct heap_conf *c, const char *text, size_t *len)
 static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
 {
 	return a->check == b->check && a->rseq == b->rseq &&
-	       a->background == b->background && a->numa == b->numa &&
+	       a->background == b->background && a->orders == b->orders &&
+	       a->numa == b->numa &&
 	       a->numa_on == b->numa_on && a->numa_fake == b->numa_fake &&
 	       a->limit.bytes == b->limit.bytes && a->limit.percent == b->limit.percent &&
 	       a->soft.bytes == b->soft.bytes && a->soft.percent == b->soft.percent &&
@@ -259,6 +265,7 @@ static const struct {
 } files[] = {
 #define FILE_ROW(t, e, ...)	{ .text = (t), .err = (e), .want = {		\
 				  .check = true, .rseq = true, .background = true, \
+				  .orders = true,				\
 				  .numa = VM_BIND_ADVISORY, .numa_on = true,	\
 				  .thp = THP_AUTO, .cgroup = true, .headroom = 5, \
 				  __VA_ARGS__ } }

@@ -253,6 +253,50 @@ START_TEST(wishes)
 }
 END_TEST
 
+/* What is written there from outside, in a process that was not told of a profile. */
+START_TEST(orders)
+{
+	static const uint32_t none[] = { PROFILE_ORDER_STOP + 1, 0xff, 0x10000, ~0U };
+	struct profile_facts f;
+
+	heap_up(&heap_modes[_i]);
+	conf.orders = false;
+	profile_todo = PROFILE_ORDER_START;
+	check(ha_malloc(8 << 20));
+	profile_facts(&f);
+	check(!f.mean && profile_todo == PROFILE_NOTHING);
+	conf.orders = true;
+	conf.check = false;
+	profile_todo = PROFILE_ORDER_START;
+	check(ha_malloc(8 << 20));
+	profile_facts(&f);
+	check(!f.mean && profile_todo == PROFILE_NOTHING);
+	conf.check = true;
+	profile_todo = PROFILE_ORDER_STOP;
+	check(ha_malloc(8 << 20));
+	profile_facts(&f);
+	check(!f.mean && profile_todo == PROFILE_NOTHING);
+	profile_todo = PROFILE_ORDER_START;
+	for (unsigned int i = 0; i < 1000; i++)
+		check(ha_malloc(64));
+	profile_facts(&f);
+	check(f.on && f.mean == PROFILE_MEAN && profile_todo == PROFILE_NOTHING);
+	for (unsigned int i = 0; i < ARRAY_SIZE(none); i++) {
+		profile_todo = none[i];
+		check(ha_malloc(8 << 20));
+		profile_facts(&f);
+		check(f.on && profile_todo == PROFILE_NOTHING);
+	}
+	/* none who allocates: who does the background work sees to it */
+	profile_todo = PROFILE_ORDER_STOP;
+	ha_background_work();
+	profile_facts(&f);
+	check(!f.on && profile_todo == PROFILE_NOTHING);
+	/* and it can be written, as if it had been started from within */
+	check(ha_profile_dump(-1) == -1 && errno == EBADF);
+}
+END_TEST
+
 Suite *unit_suite(void)
 {
 	Suite *s = suite_create("profile_table");
@@ -265,6 +309,7 @@ Suite *unit_suite(void)
 	tcase_add_test(tc, peak);
 	tcase_add_loop_test(tc, memory_fails, 0, 8 * NR_HEAP_MODES);
 	tcase_add_loop_test(tc, wishes, 0, NR_HEAP_MODES);
+	tcase_add_loop_test(tc, orders, 0, NR_HEAP_MODES);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -2,12 +2,14 @@
 /*
  * Orders to the heap profile of a process that was started with prof_signal:N: that
  * signal, with a value.  It is sent only to a process that catches it, because any
- * other would end of it.
+ * other would end of it.  For processes whose memory we may not read or write, and
+ * for who asks for it; all else goes by tools/ha/outside.c and order.c.
  *
  * A profile comes by a file of ours without a name, which the process opens as
  * /proc/OURS/fd/N and writes; that it is whole is seen at its last string.  Nothing
  * has to be listening there, and nothing is waited for by the process.  It opens the
- * file with its own rights: where we are root, we become its user first.
+ * file with its own rights: where we are root, a child of ours that has it too becomes
+ * its user first.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -161,19 +164,17 @@ static bool whole(int fd, size_t *size)
 	       !memcmp(tail, end_mark, sizeof(tail));
 }
 
-int control_dump(pid_t pid, int signal, const uint8_t **data, size_t *size)
+static int ask(pid_t pid, int signal, int fd)
 {
 	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000 };
-	int fd = memfd_create("profile", MFD_CLOEXEC), ret;
-	void *p;
+	size_t size;
+	int ret;
 
-	if (fd < 0)
-		return fail("memfd_create: %s", strerror(errno));
 	become_user_of(pid);
 	ret = send_value(pid, signal, HA_PROFILE_ORDER_DUMP | (unsigned int)fd << 8);
 	if (ret)
 		return ret;
-	for (unsigned int ms = 0; !whole(fd, size); ms += POLL_MS) {
+	for (unsigned int ms = 0; !whole(fd, &size); ms += POLL_MS) {
 		if (ms >= WAIT_MS)
 			return fail("%d: no profile after %d s: is the signal blocked?",
 				    (int)pid, WAIT_MS / 1000);
@@ -181,6 +182,29 @@ int control_dump(pid_t pid, int signal, const uint8_t **data, size_t *size)
 			return fail("%d: has ended", (int)pid);
 		nanosleep(&pause, NULL);
 	}
+	return 0;
+}
+
+int control_dump(pid_t pid, int signal, const uint8_t **data, size_t *size)
+{
+	int fd = memfd_create("profile", MFD_CLOEXEC), status = -1;
+	pid_t child;
+	void *p;
+
+	if (fd < 0)
+		return fail("memfd_create: %s", strerror(errno));
+	fflush(stdout);
+	child = fork();
+	if (!child)
+		_exit(ask(pid, signal, fd));
+	if (child < 0)
+		return fail("fork: %s", strerror(errno));
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+	if (!whole(fd, size))
+		return fail("%d: the profile is not whole", (int)pid);
 	p = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
 	close(fd);
 	if (p == MAP_FAILED)

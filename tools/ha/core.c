@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Core files, by libelf: what of a process's memory was written (PT_LOAD), from which
- * files it came (NT_FILE), and who it was (NT_PRPSINFO). Kernels, gdb and emulators
+ * files it came (NT_FILE), who it was (NT_PRPSINFO), its threads' registers
+ * (NT_PRSTATUS) and where its program began (NT_AUXV). Kernels, gdb and emulators
  * write them. One that was cut short has what it has.
  */
 #include <elf.h>
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #include "target.h"
+
+#define MAX_THREADS	(1UL << 20)
 
 static const struct range *range_at(const struct target *t, uint64_t addr)
 {
@@ -62,9 +65,15 @@ static void core_files(struct target *t, const char *desc, size_t size)
 	if (nr > (size - 16) / 24)
 		nr = 0;
 	name = (char *)(v + 2 + 3 * nr);
+	free(t->files);
+	t->files = xalloc(nr, sizeof(*t->files));
+	t->nr_files = 0;
 	for (uint64_t i = 0; i < nr && name < end; i++, name += strlen(name) + 1) {
 		uint64_t from = v[2 + 3 * i], to = v[3 + 3 * i];
 
+		t->files[t->nr_files++] = (struct file_map){
+			from, to, v[4 + 3 * i] * v[1], strdup(name),
+		};
 		for (size_t j = 0; j < t->nr_ranges; j++) {
 			struct range *r = &t->ranges[j];
 
@@ -87,6 +96,39 @@ static void core_process(struct target *t, const char *desc, size_t size)
 	memcpy(t->command, info.fname, sizeof(info.fname));
 }
 
+/* A thread: its registers stand behind what signals it has. */
+static void core_thread(struct target *t, const char *desc, size_t size)
+{
+	const size_t at = 112;
+	struct regs *r;
+
+	if (size <= at || t->nr_threads >= MAX_THREADS)
+		return;
+	if (!(t->nr_threads & (t->nr_threads - 1))) {
+		size_t room = t->nr_threads ? 2 * t->nr_threads : 1;
+
+		t->threads = realloc(t->threads, room * sizeof(*t->threads));
+		if (!t->threads)
+			exit(fail("out of memory"));
+	}
+	r = &t->threads[t->nr_threads++];
+	r->nr = (size - at) / sizeof(r->word[0]);
+	if (r->nr > ARRAY_SIZE(r->word))
+		r->nr = ARRAY_SIZE(r->word);
+	memcpy(r->word, desc + at, r->nr * sizeof(r->word[0]));
+}
+
+static void core_auxv(struct target *t, const char *desc, size_t size)
+{
+	uint64_t v[2];
+
+	for (; size >= sizeof(v); desc += sizeof(v), size -= sizeof(v)) {
+		memcpy(v, desc, sizeof(v));
+		if (v[0] == AT_PHDR)
+			t->program = v[1];
+	}
+}
+
 static void core_notes(struct target *t, Elf *elf, const GElf_Phdr *ph)
 {
 	Elf_Data *data = elf_getdata_rawchunk(elf, ph->p_offset, ph->p_filesz, ELF_T_NHDR);
@@ -102,6 +144,10 @@ static void core_notes(struct target *t, Elf *elf, const GElf_Phdr *ph)
 			core_files(t, d, note.n_descsz);
 		else if (note.n_type == NT_PRPSINFO)
 			core_process(t, d, note.n_descsz);
+		else if (note.n_type == NT_PRSTATUS)
+			core_thread(t, d, note.n_descsz);
+		else if (note.n_type == NT_AUXV)
+			core_auxv(t, d, note.n_descsz);
 	}
 }
 
@@ -129,6 +175,7 @@ static void core_segment(struct target *t, const GElf_Phdr *ph)
 	r->end = ph->p_vaddr + size;
 	r->offset = ph->p_offset;
 	r->may_hold = true;
+	r->write = ph->p_flags & PF_W;
 }
 
 static int core_parse(struct target *t, Elf *elf)
@@ -194,4 +241,11 @@ void core_close(struct target *t)
 	if (t->image)
 		munmap((void *)t->image, t->image_size);
 	t->image = NULL;
+	for (size_t i = 0; i < t->nr_files; i++)
+		free(t->files[i].file);
+	free(t->files);
+	free(t->threads);
+	t->files = NULL;
+	t->threads = NULL;
+	t->nr_files = t->nr_threads = 0;
 }

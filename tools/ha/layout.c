@@ -47,7 +47,9 @@ static const struct {
 	{ N_sizeof_heap_arena, 16, 1 << 20 }, { N_sizeof_page_entry, 8, 256 },
 	{ N_sizeof_mspan, 16, 4096 }, { N_sizeof_mag_hdr, 8, 256 },
 	{ N_sizeof_palloc_region, 4096, MAX_STRUCT }, { N_sizeof_ha_heap, 16, 1 << 20 },
-	{ N_sizeof_ha_cache, 16, 1 << 20 },
+	{ N_sizeof_ha_cache, 16, 1 << 20 }, { N_object_sampled, 0, 255 },
+	{ N_order_start, 1, 255 }, { N_order_stop, 1, 255 }, { N_profile_unit_shift, 0, 32 },
+	{ N_sizeof_profile_stack, 16, 4096 }, { N_sizeof_profile_sample, 16, 4096 },
 };
 
 /* How large a structure is, by the name in front of the dot. */
@@ -63,6 +65,8 @@ static const struct {
 	{ "locked_slot", O_locked_slots }, { "mag_hdr", N_sizeof_mag_hdr },
 	{ "ha_heap", N_sizeof_ha_heap }, { "ha_cache", N_sizeof_ha_cache },
 	{ "objcache_stripe", M_ha_cache_stripe },
+	{ "profile_stack", N_sizeof_profile_stack },
+	{ "profile_sample", N_sizeof_profile_sample }, { "meta_map", O_meta_maps },
 };
 
 uint64_t member_at(const struct layout *l, enum item i, const void *p, uint32_t n)
@@ -150,8 +154,8 @@ static const char *layout_check(const struct layout *l)
 		if (names[i].kind == HA_INSPECT_OBJECT)
 			continue;
 		room = struct_size(l, name, strcspn(name, "."));
-		/* the bits of a span stand behind its structure */
-		if (i == M_mspan_bits)
+		/* the bits of a span, the frames of a stack stand behind its structure */
+		if (i == M_mspan_bits || i == M_profile_stack_pc)
 			room += size * count;
 		if (value_of(l, i) > room || size * count > room - value_of(l, i))
 			return name;

@@ -4,9 +4,14 @@
  *
  *	ha prof PID start|stop [-s SIGNAL]
  *	ha prof PID dump [-o FILE] [-s SIGNAL]
- *	ha prof PID|FILE [--text|--collapsed|--lifetimes|--svg] [--live|--alloc|--peak]
- *	ha leaks PID|FILE [-n N] [-s SIGNAL]
+ *	ha prof PID|CORE|FILE [--text|--collapsed|--lifetimes|--svg]
+ *		[--live|--alloc|--peak]
+ *	ha leaks PID|CORE|FILE [-n N] [-s SIGNAL]
+ *
+ * Profiles are read from the memory of the process, or of the core file, and orders are
+ * left there; with -s, or where that is not allowed, by the process's own signal.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -14,11 +19,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <heaparena/heaparena.h>
 #include "control.h"
 #include "leaks.h"
+#include "order.h"
+#include "outside.h"
 #include "report.h"
 #include "text.h"
 
@@ -70,25 +78,84 @@ static const char *process_name(pid_t pid)
 	return asprintf(&s, "process %d", (int)pid) < 0 ? "process" : s;
 }
 
-/* A profile of a process, by number, or of a file; with names. */
-static int profile_of(const char *what, int signal, struct profile *p)
+static bool is_core(const char *path)
 {
-	pid_t pid = parse_number(what, MAX_PID);
-	const uint8_t *data;
-	size_t size;
-	int ret;
+	char magic[SELFMAG] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, magic, sizeof(magic));
 
-	if (pid && access(what, F_OK)) {
-		ret = control_dump(pid, signal, &data, &size);
-		if (!ret)
-			ret = profile_parse(p, process_name(pid), data, size);
-	} else {
-		ret = profile_read(p, what);
-	}
+	if (fd >= 0)
+		close(fd);
+	return n == sizeof(magic) && !memcmp(magic, ELFMAG, SELFMAG);
+}
+
+/* The memory of the process is ours to read: else there is its signal. */
+static bool is_readable(pid_t pid)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || (errno != EACCES && errno != EPERM);
+}
+
+/* By its signal, because the user says so, or for want of a better way. */
+static bool by_signal(pid_t pid, int signal)
+{
+	return pid && (signal || !is_readable(pid));
+}
+
+static int of_memory(const char *what, struct profile *p)
+{
+	bool on, never;
+	struct layout l;
+	struct target t;
+	int ret = target_open(&t, what);
+
 	if (ret)
 		return ret;
-	profile_symbolise(p);
-	return 0;
+	ret = layout_read(&t, &l);
+	if (!ret)
+		ret = outside_profile(&t, &l, p, NULL);
+	if (!ret && outside_session(&t, &l, &on, &never) && never)
+		fprintf(stderr, "ha: %s: no heap profile was started%s%s%s\n", what,
+			t.live ? ": ha prof " : "", t.live ? what : "", t.live ? " start" : "");
+	target_close(&t);
+	return ret;
+}
+
+static int of_signal(pid_t pid, int signal, struct profile *p)
+{
+	const uint8_t *data;
+	size_t size;
+	int ret = control_dump(pid, signal, &data, &size);
+
+	return ret ? ret : profile_parse(p, process_name(pid), data, size);
+}
+
+/* A profile of a process, by number, of a core file, or of a file. */
+static int profile_raw(const char *what, int signal, struct profile *p)
+{
+	pid_t pid = access(what, F_OK) ? parse_number(what, MAX_PID) : 0;
+
+	if (by_signal(pid, signal))
+		return of_signal(pid, signal, p);
+	if (pid || is_core(what))
+		return of_memory(what, p);
+	return profile_read(p, what);
+}
+
+/* The same with names. */
+static int profile_of(const char *what, int signal, struct profile *p)
+{
+	int ret = profile_raw(what, signal, p);
+
+	if (!ret)
+		profile_symbolise(p);
+	return ret;
 }
 
 static int show(const char *what, const struct options *o)
@@ -116,23 +183,14 @@ static int show(const char *what, const struct options *o)
 	return fflush(stdout) || ferror(stdout) ? fail("stdout: %s", strerror(errno)) : 0;
 }
 
-static int dump(const char *what, const struct options *o)
+static int write_file(const char *path, const uint8_t *data, size_t size)
 {
-	pid_t pid = parse_number(what, MAX_PID);
-	const uint8_t *data;
-	size_t size, done = 0;
-	char name[64];
-	const char *path = name;
-	int ret, fd;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), ret = 0;
+	struct stat st;
+	size_t done = 0;
 
-	snprintf(name, sizeof(name), "heaparena.%d.pb", (int)pid);
-	if (o->out)
-		path = o->out;
-	/* before we may have to become another user */
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return fail("%s: %s", path, strerror(errno));
-	ret = control_dump(pid, o->signal, &data, &size);
 	while (!ret && done < size) {
 		ssize_t n = write(fd, data + done, size - done);
 
@@ -141,9 +199,52 @@ static int dump(const char *what, const struct options *o)
 		else
 			done += n;
 	}
-	close(fd);
-	if (ret)
+	if (ret && !fstat(fd, &st) && S_ISREG(st.st_mode))
 		unlink(path);
+	if (close(fd) && !ret)
+		ret = fail("%s: %s", path, strerror(errno));
+	return ret;
+}
+
+static int dump(const char *what, const struct options *o)
+{
+	pid_t pid = parse_number(what, MAX_PID);
+	const uint8_t *data;
+	struct profile p;
+	uint8_t *encoded;
+	char name[64];
+	size_t size;
+	int ret;
+
+	snprintf(name, sizeof(name), "heaparena.%d.pb", (int)pid);
+	if (by_signal(pid, o->signal)) {
+		ret = control_dump(pid, o->signal, &data, &size);
+	} else {
+		ret = of_memory(what, &p);
+		if (!ret)
+			profile_encode(&p, &encoded, &size);
+		data = encoded;
+	}
+	return ret ? ret : write_file(o->out ? o->out : name, data, size);
+}
+
+static int order(const char *what, const struct options *o, bool start)
+{
+	pid_t pid = parse_number(what, MAX_PID);
+	struct layout l;
+	struct target t;
+	int ret;
+
+	if (by_signal(pid, o->signal))
+		return control_send(pid, o->signal, start ? HA_PROFILE_ORDER_START :
+				    HA_PROFILE_ORDER_STOP);
+	ret = target_open(&t, what);
+	if (ret)
+		return ret;
+	ret = layout_read(&t, &l);
+	if (!ret)
+		ret = order_profile(&t, &l, start);
+	target_close(&t);
 	return ret;
 }
 
@@ -191,10 +292,8 @@ int cmd_prof(int argc, char **argv)
 	pid = parse_number(what, MAX_PID);
 	if (!pid)
 		return EXIT_USAGE;
-	if (!strcmp(verb, "start"))
-		return control_send(pid, o.signal, HA_PROFILE_ORDER_START);
-	if (!strcmp(verb, "stop"))
-		return control_send(pid, o.signal, HA_PROFILE_ORDER_STOP);
+	if (!strcmp(verb, "start") || !strcmp(verb, "stop"))
+		return order(what, &o, !strcmp(verb, "start"));
 	return strcmp(verb, "dump") ? EXIT_USAGE : dump(what, &o);
 }
 

@@ -46,11 +46,14 @@ struct profile {
 	uint64_t period;
 	uint64_t time_ns, duration_ns;
 	const char *comment;		/* or NULL */
+	const char *drop;		/* functions to leave out, a pattern; or NULL */
 };
 
 /* 0, or the exit status with one line said. */
 int profile_read(struct profile *p, const char *path);
 int profile_parse(struct profile *p, const char *path, const uint8_t *data, size_t size);
+/* The same as a file, in memory that stays. */
+void profile_encode(const struct profile *p, uint8_t **data, size_t *size);
 /* The number of the value called @type, or -1. */
 int profile_type(const struct profile *p, const char *type);
 

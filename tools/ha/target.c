@@ -5,8 +5,8 @@
  *	/proc/PID/maps        what there is
  *	process_vm_readv      the memory; /proc/PID/mem where that is refused
  *
- * A process is not stopped, not attached to, and not written to. It may change,
- * unmap, exec or end at any moment: each read can fail.
+ * A process is not stopped, not attached to, and, but for an order (tools/ha/order.c),
+ * not written to. It may change, unmap, exec or end at any moment: each read can fail.
  *
  * The description (heaparena/inspect.h) is found by its magic and its own address, in
  * what files were mapped privately. So it does not matter whether the library is a
@@ -14,6 +14,7 @@
  * which mount namespace it lives: no file is opened but those of /proc. Of several
  * the first is taken, the shared library before others.
  */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -127,6 +128,28 @@ bool target_read(struct target *t, uint64_t addr, void *buf, size_t size)
 	else if (errno == ENOSYS || errno == EPERM)
 		return mem_read(t, addr, buf, size);
 	return false;
+}
+
+bool target_write(struct target *t, uint64_t addr, const void *buf, size_t size)
+{
+	struct iovec from = { (void *)buf, size };
+	struct iovec to = { (void *)(uintptr_t)addr, size };
+	char path[32];
+	ssize_t n;
+	int fd;
+
+	n = process_vm_writev(t->pid, &from, 1, &to, 1, 0);
+	if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
+		snprintf(path, sizeof(path), "/proc/%d/mem", t->pid);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			return false;
+		n = pwrite(fd, buf, size, addr);
+		close(fd);
+	}
+	if (n >= 0 && (size_t)n < size)
+		errno = EFAULT;
+	return n >= 0 && (size_t)n == size;
 }
 
 /* At most IOV_BATCH of them; how many are done, the last of these perhaps in vain. */
@@ -274,6 +297,22 @@ static bool read_maps(struct target *t)
 	return true;
 }
 
+/* Where its program's headers are, as the kernel told it. */
+static void read_auxv(struct target *t)
+{
+	uint64_t v[2] = { 1 };
+	char path[32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/auxv", t->pid);
+	f = fopen(path, "re");
+	while (f && fread(v, sizeof(v), 1, f) == 1 && v[0] != AT_NULL)
+		if (v[0] == AT_PHDR)
+			t->program = v[1];
+	if (f)
+		fclose(f);
+}
+
 static int open_process(struct target *t, pid_t pid)
 {
 	char path[32], state;
@@ -300,6 +339,7 @@ static int open_process(struct target *t, pid_t pid)
 				    "be its user, or root", t->name);
 		return target_failed(t, "its mappings");
 	}
+	read_auxv(t);
 	if (target_find_inspect(t))
 		return 0;
 	if (target_gone(t))

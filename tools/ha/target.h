@@ -17,6 +17,21 @@ struct range {
 	uint64_t offset;	/* core: where in it */
 	char *file;		/* that it maps; NULL for none */
 	bool may_hold;		/* it can hold the library's constants */
+	bool write;		/* core: the process may have written there */
+};
+
+/* What of a file is mapped where. */
+struct file_map {
+	uint64_t start;
+	uint64_t end;
+	uint64_t offset;
+	char *file;
+};
+
+/* Registers of a thread, in the order of the kernel's (NT_PRSTATUS). */
+struct regs {
+	uint64_t word[40];
+	size_t nr;
 };
 
 struct target {
@@ -29,6 +44,11 @@ struct target {
 	size_t nr_ranges;
 	const char *image;	/* core: all of it */
 	size_t image_size;
+	struct file_map *files;	/* core: by address */
+	size_t nr_files;
+	struct regs *threads;	/* core */
+	size_t nr_threads;
+	uint64_t program;	/* address of the program's headers, AT_PHDR; 0: not known */
 	uint64_t inspect;	/* address of struct ha_inspect */
 	char command[64];	/* name of the program */
 };
@@ -46,6 +66,8 @@ void target_close(struct target *t);
 
 /* All of it, or false. */
 bool target_read(struct target *t, uint64_t addr, void *buf, size_t size);
+/* The one thing that is written to a live process: a word, where it wants one. */
+bool target_write(struct target *t, uint64_t addr, const void *buf, size_t size);
 /* Each of them, as far as it goes, in few system calls. */
 void target_read_pieces(struct target *t, struct piece *p, size_t nr);
 /* Has the process ended, or become another? Cores stay. */
