@@ -283,6 +283,11 @@ static bool set_prof_file(struct heap_conf *c, struct word v)
 	return word_path(v, c->prof_file, sizeof(c->prof_file));
 }
 
+static bool set_prof_hold(struct heap_conf *c, struct word v)
+{
+	return word_path(v, c->prof_hold, sizeof(c->prof_hold));
+}
+
 static const struct {
 	const char *key;
 	bool (*set)(struct heap_conf *c, struct word value);
@@ -302,6 +307,7 @@ static const struct {
 	{ "prof", set_prof },
 	{ "prof_signal", set_prof_signal },
 	{ "prof_file", set_prof_file },
+	{ "prof_hold", set_prof_hold },
 };
 
 static void warn_start(struct line *l, const struct conf_source *from)

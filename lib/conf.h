@@ -39,6 +39,7 @@ struct heap_conf {
 	uint64_t prof_mean;		/* bytes between samples of the profile, 0: off */
 	unsigned int prof_signal;	/* that controls it, 0: none */
 	char prof_file[256];		/* where profiles go, or "" */
+	char prof_hold[104];		/* socket of who looks at the process at its exit, or "" */
 };
 
 extern struct heap_conf conf;

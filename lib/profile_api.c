@@ -4,6 +4,7 @@
  *
  *	prof:SIZE          from the start of the program
  *	prof_file:PATH     a profile at exit; where others go that have no place
+ *	prof_hold:PATH     at exit, wait for who listens at this socket
  *	prof_signal:N      kill -N: starts it, then each time writes one
  *	                   sigqueue with a value: enum ha_profile_order | fd << 8, where fd
  *	                   is an open file of the sender's, for a profile
@@ -19,11 +20,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <heaparena/heaparena.h>
 #include <asm/atomic.h>
+#include <util/bug.h>
 #include <util/line.h>
 #include "conf.h"
 #include "malloc.h"
@@ -276,13 +280,37 @@ __attribute__((constructor)) static void profile_begin(void)
 		catch_signal(conf.prof_signal);
 }
 
+/*
+ * Until who listens at the socket has looked at us: an end of file.  Where nobody
+ * listens any more there is nothing to wait for.
+ */
+static void hold(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ssize_t n;
+	char c;
+
+	if (fd < 0)
+		return;
+	/* registers are not seen from there: what they hold is on the stack as well */
+	__builtin_unwind_init();
+	static_assert(sizeof(conf.prof_hold) <= sizeof(addr.sun_path), "it was checked");
+	memcpy(addr.sun_path, conf.prof_hold, sizeof(conf.prof_hold));
+	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		do
+			n = read(fd, &c, 1);
+		while (n > 0 || (n < 0 && errno == EINTR));
+	close(fd);
+}
+
 __attribute__((destructor)) static void profile_finish(void)
 {
 	struct profile_facts f;
 
 	profile_facts(&f);
-	if (!conf.prof_file[0] || !f.mean)
-		return;
-	if (dump_file(conf.prof_file))
+	if (conf.prof_file[0] && f.mean && dump_file(conf.prof_file))
 		say("prof_file: the profile could not be written");
+	if (conf.prof_hold[0])
+		hold();
 }

@@ -289,7 +289,7 @@ fi
 
 # ---- core files -------------------------------------------------------------
 
-check "for a core: starts" launch "$tmp/known" numa:fake=2
+check "for a core: starts" launch "$tmp/known" numa:fake=2,prof:4K
 core=
 cores shared
 finish
@@ -398,7 +398,7 @@ survives()
 {
 	local verb status
 
-	for verb in stat walk "map -o $tmp/x.svg"; do
+	for verb in stat walk "map -o $tmp/x.svg" "leaks -n 3" prof; do
 		# shellcheck disable=SC2086
 		timeout 60 "$ha" $verb "$1" >/dev/null 2>"$tmp/err"
 		status=$?

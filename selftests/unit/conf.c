@@ -58,6 +58,10 @@ static const struct {
 	ROW("background:off,background:on", 0),
 	ROW("background:yes", 1),
 	ROW("orders:off", 0, .orders = false),
+	ROW("prof_hold:/tmp/a/hold", 0, .prof_hold = "/tmp/a/hold"),
+	ROW("prof_hold:", 1),
+	ROW("prof_hold:/" LONG50 LONG50, 0, .prof_hold = "/" LONG50 LONG50),
+	ROW("prof_hold:/" LONG50 LONG50 "123", 1),
 	ROW("orders:off,orders:on", 0),
 	ROW("orders:1", 1),
 	ROW("numa:off", 0, .numa_on = false, .numa = VM_BIND_OFF),
@@ -214,6 +218,7 @@ static bool conf_same(const struct heap_conf *a, const struct heap_conf *b)
 	       a->hugetlb == b->hugetlb && a->cgroup == b->cgroup && a->headroom == b->headroom &&
 	       a->prof_mean == b->prof_mean && a->prof_signal == b->prof_signal &&
 	       strcmp(a->prof_file, b->prof_file) == 0 &&
+	       strcmp(a->prof_hold, b->prof_hold) == 0 &&
 	       a->thp == b->thp && strcmp(a->report, b->report) == 0;
 }
 

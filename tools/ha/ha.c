@@ -42,7 +42,7 @@ static const char usage_text[] =
 	"       ha diff FILE|PID FILE|PID\n"
 	"       ha prof PID start|stop|dump [-o FILE] [-s SIGNAL]\n"
 	"       ha prof PID|CORE|FILE [--text|--collapsed|--lifetimes|--svg] [--live|--alloc|--peak] [-o FILE] [-n ROWS] [-s SIGNAL]\n"
-	"       ha leaks PID|CORE|FILE [-n STACKS] [-s SIGNAL]\n"
+	"       ha leaks PID|CORE|FILE [--lost] [--stop] [--json] [-n STACKS] [-s SIGNAL]\n"
 	"       ha version\n"
 	"       ha help\n"
 	"\n"
@@ -57,7 +57,7 @@ static const char usage_text[] =
 	"           report:PATH                counters at exit; %p is the pid\n"
 	"           prof:on|SIZE prof_file:PATH prof_signal:N    heap profile\n"
 	"           orders:on|off              ha prof PID start is obeyed\n"
-	"         --leaks: report what lives at its end, by call stack\n"
+	"         --leaks: report what lives and what is lost at its end, by call stack\n"
 	"         HA_LIB in the environment names another " LIB_NAME "\n"
 	"stat     what a heap has: memory by kind, by node, by size class\n"
 	"top      the same live, with rates; q ends it\n"
@@ -66,7 +66,8 @@ static const char usage_text[] =
 	"diff     what has grown between two outputs of stat --json, cores, processes\n"
 	"prof     the heap profile of a process, a core file, or in a file: by function,\n"
 	"         as stacks, by lifetime, as a flame graph; -s: by the process's prof_signal\n"
-	"leaks    what lives, by call stack\n"
+	"leaks    what nothing points to any more, and what lives, by call stack; --lost: the\n"
+	"         former alone; --stop: hold the process meanwhile, and see registers\n"
 	"version  print the version\n";
 
 static int usage(void)

@@ -84,6 +84,11 @@ uint64_t member_at(const struct layout *l, enum item i, const void *p, uint32_t 
 	return v;
 }
 
+bool item_is_object(enum item i)
+{
+	return names[i].kind == HA_INSPECT_OBJECT;
+}
+
 bool object(struct target *t, const struct layout *l, enum item i, uint64_t *value)
 {
 	*value = 0;

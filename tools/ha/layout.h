@@ -33,6 +33,8 @@ struct layout {
 	char arch[17];
 };
 
+/* Is it one that has an address? */
+bool item_is_object(enum item i);
 /* Reads and checks it; 0, or the exit status with one line said. */
 int layout_read(struct target *t, struct layout *l);
 

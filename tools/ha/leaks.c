@@ -1,28 +1,50 @@
 // SPDX-License-Identifier: MIT
 /*
  * ha run --leaks: a program under a profile of every allocation, whose end is waited
- * for.  Each process of it that exits writes a profile into a folder of ours; what
- * lives then is reported: what nobody points to any more, and what the program keeps
- * to its end, which cannot be told apart by this.
+ * for.  Each process of it that comes to exit() is held there (prof_hold) until we have
+ * looked at it from outside: what lives, by stack, and what of it is lost.
  *
- * With prof:SIZE in CONF only some allocations are looked at, and the report is an
+ *	process                            ha
+ *	profile to FOLDER/PID
+ *	connect to FOLDER/hold ----------> accept: who is it, look, report into memory
+ *	read: waits       <--------------- close
+ *	_exit
+ *
+ * The reports are printed when the program has ended.  Of a process that could not be
+ * looked at, its profile says what lives, but not what is lost.
+ *
+ * With prof:SIZE in CONF only some allocations are followed, and the stacks are an
  * estimate: for programs that allocate too much for the other.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "leakreport.h"
 #include "leaks.h"
 
-#define STACKS	20
+#define STACKS		20
+#define PAUSE_MS	20
 
 static pid_t child;
+
+/* What was said of a process that was held. */
+struct held {
+	pid_t pid;
+	char *text;
+	struct held *next;
+};
+
+static struct held *all_held;
 
 static void pass_on(int sig)
 {
@@ -47,24 +69,120 @@ static int set_conf(const char *conf, const char *folder)
 
 	if (!conf)
 		conf = getenv("HEAPARENA_CONF");
-	if (asprintf(&all, "%s%s%sprof_file:%s/%%p", conf ? conf : "", conf && *conf ? "," : "",
-		     has_option(conf, "prof") ? "" : "prof:1,", folder) < 0)
+	if (asprintf(&all, "%s%s%sprof_file:%s/%%p,prof_hold:%s/hold", conf ? conf : "",
+		     conf && *conf ? "," : "", has_option(conf, "prof") ? "" : "prof:1,", folder,
+		     folder) < 0)
 		return -1;
 	err = setenv("HEAPARENA_CONF", all, 1);
 	free(all);
 	return err;
 }
 
+/* Where processes are waited for; -1: there is no such place, and none is held. */
+static int hold_listen(const char *folder)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/hold", folder) >=
+	    (int)sizeof(addr.sun_path))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	if (!bind(fd, (struct sockaddr *)&addr, sizeof(addr)) && !listen(fd, SOMAXCONN))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static size_t nr_threads(pid_t pid)
+{
+	struct dirent *e;
+	char path[32];
+	size_t nr = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	while (d && (e = readdir(d)))
+		nr += e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return nr;
+}
+
+/* A process that has come to its end and waits for us. */
+static void look_at_held(pid_t pid)
+{
+	/* its other threads are still at work: then all of it is stopped */
+	const struct leak_options o = {
+		.rows = STACKS, .rounds = 1, .held = true, .stop = nr_threads(pid) > 1,
+	};
+	struct held *h = xalloc(1, sizeof(*h));
+	struct layout l;
+	struct target t;
+	size_t size;
+	char *name;
+	FILE *f;
+	int ret;
+
+	if (asprintf(&name, "%d", (int)pid) < 0)
+		return;
+	f = open_memstream(&h->text, &size);
+	ret = !f || target_open(&t, name);
+	if (!ret) {
+		ret = layout_read(&t, &l);
+		fprintf(f, "\nha: leaks of process %d, %s\n\n", (int)pid, t.command);
+		ret = ret || leaks_look(&t, &l, &o, f);
+		target_close(&t);
+	}
+	if (f)
+		fclose(f);
+	if (ret)
+		return;
+	h->pid = pid;
+	h->next = all_held;
+	all_held = h;
+}
+
+static void serve_held(int listener)
+{
+	struct pollfd p = { .fd = listener, .events = POLLIN };
+	struct ucred who;
+	socklen_t len = sizeof(who);
+	int fd;
+
+	if (listener < 0) {
+		usleep(PAUSE_MS * 1000);
+		return;
+	}
+	/* interrupted where the program ends: SIGCHLD has a handler */
+	if (poll(&p, 1, PAUSE_MS) <= 0)
+		return;
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) && who.pid > 0)
+		look_at_held(who.pid);
+	close(fd);
+}
+
+static void ignore(int sig)
+{
+	(void)sig;
+}
+
 /* The terminal's signals go to the program as well; others are handed on. */
-static int run_child(char **argv)
+static int run_child(char **argv, int listener)
 {
 	static const int handed[] = { SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT };
-	struct sigaction ignore = { .sa_handler = SIG_IGN }, pass = { .sa_handler = pass_on };
+	struct sigaction none = { .sa_handler = SIG_IGN }, pass = { .sa_handler = pass_on };
 	struct sigaction old_int, old_quit;
 	int status;
 
-	sigaction(SIGINT, &ignore, &old_int);
-	sigaction(SIGQUIT, &ignore, &old_quit);
+	sigaction(SIGINT, &none, &old_int);
+	sigaction(SIGQUIT, &none, &old_quit);
 	child = fork();
 	if (!child) {
 		int err;
@@ -83,8 +201,9 @@ static int run_child(char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(handed); i++)
 		sigaction(handed[i], &pass, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
+	signal(SIGCHLD, ignore);
+	while (waitpid(child, &status, WNOHANG) != child)
+		serve_held(listener);
 	for (size_t i = 0; i < ARRAY_SIZE(handed); i++)
 		signal(handed[i], SIG_DFL);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -113,7 +232,15 @@ static void report_file(const char *path, const char *pid)
 		return;
 	}
 	profile_symbolise(&p);
-	leaks_report(&p, STACKS, stderr);
+	leaks_of_profile(&p, STACKS, stderr);
+}
+
+static const char *text_of(const char *pid)
+{
+	for (const struct held *h = all_held; h; h = h->next)
+		if (h->pid == atoi(pid))
+			return h->text;
+	return NULL;
 }
 
 /* Reports on what is in the folder, and removes it. */
@@ -130,7 +257,12 @@ static size_t report_all(const char *folder)
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
 		/* what a process was writing when it was killed has another name */
 		if (!e->d_name[strspn(e->d_name, "0123456789")]) {
-			report_file(path, e->d_name);
+			const char *text = text_of(e->d_name);
+
+			if (text)
+				fputs(text, stderr);
+			else
+				report_file(path, e->d_name);
 			nr++;
 		}
 		unlink(path);
@@ -145,14 +277,17 @@ int leaks_run(const char *conf, char **argv)
 {
 	const char *tmp = getenv("TMPDIR");
 	char folder[PATH_MAX / 2];
-	int status;
+	int status, listener;
 
 	snprintf(folder, sizeof(folder), "%s/ha-leaks.XXXXXX", tmp && *tmp ? tmp : "/tmp");
 	if (!mkdtemp(folder) || set_conf(conf, folder)) {
 		fprintf(stderr, "ha: %s: %s\n", folder, strerror(errno));
 		return 126;
 	}
-	status = run_child(argv);
+	listener = hold_listen(folder);
+	status = run_child(argv, listener);
+	if (listener >= 0)
+		close(listener);
 	if (!report_all(folder))
 		fprintf(stderr, "ha: %s: no report: no process of it came to its end by exit()\n",
 			argv[0]);

@@ -3,12 +3,7 @@
 #ifndef HA_LEAKS_H
 #define HA_LEAKS_H
 
-#include <stdio.h>
-
-#include "profile.h"
-
-/* What lives in a profile, by stack, the first @rows of them; an exit status. */
-int leaks_report(struct profile *p, size_t rows, FILE *f);
+#include "ha.h"
 
 /*
  * Runs argv[] with options @conf and a profile, waits for it, and reports on stderr

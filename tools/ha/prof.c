@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * ha prof, ha leaks: heap profiles of running processes, and of files.
+ * ha prof: heap profiles of running processes, of core files, and of files.
  *
  *	ha prof PID start|stop [-s SIGNAL]
  *	ha prof PID dump [-o FILE] [-s SIGNAL]
  *	ha prof PID|CORE|FILE [--text|--collapsed|--lifetimes|--svg]
  *		[--live|--alloc|--peak]
- *	ha leaks PID|CORE|FILE [-n N] [-s SIGNAL]
  *
  * Profiles are read from the memory of the process, or of the core file, and orders are
  * left there; with -s, or where that is not allowed, by the process's own signal.
  */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -24,13 +22,11 @@
 
 #include <heaparena/heaparena.h>
 #include "control.h"
-#include "leaks.h"
 #include "order.h"
-#include "outside.h"
 #include "report.h"
+#include "source.h"
 #include "text.h"
 
-#define MAX_PID		(1UL << 22)
 #define DEFAULT_ROWS	30
 
 enum form {
@@ -71,98 +67,11 @@ static bool view_of(const struct profile *p, int moment, struct view *v)
 	return v->bytes >= 0 && v->objects >= 0;
 }
 
-static const char *process_name(pid_t pid)
-{
-	char *s;
-
-	return asprintf(&s, "process %d", (int)pid) < 0 ? "process" : s;
-}
-
-static bool is_core(const char *path)
-{
-	char magic[SELFMAG] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? 0 : read(fd, magic, sizeof(magic));
-
-	if (fd >= 0)
-		close(fd);
-	return n == sizeof(magic) && !memcmp(magic, ELFMAG, SELFMAG);
-}
-
-/* The memory of the process is ours to read: else there is its signal. */
-static bool is_readable(pid_t pid)
-{
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0 || (errno != EACCES && errno != EPERM);
-}
-
-/* By its signal, because the user says so, or for want of a better way. */
-static bool by_signal(pid_t pid, int signal)
-{
-	return pid && (signal || !is_readable(pid));
-}
-
-static int of_memory(const char *what, struct profile *p)
-{
-	bool on, never;
-	struct layout l;
-	struct target t;
-	int ret = target_open(&t, what);
-
-	if (ret)
-		return ret;
-	ret = layout_read(&t, &l);
-	if (!ret)
-		ret = outside_profile(&t, &l, p, NULL);
-	if (!ret && outside_session(&t, &l, &on, &never) && never)
-		fprintf(stderr, "ha: %s: no heap profile was started%s%s%s\n", what,
-			t.live ? ": ha prof " : "", t.live ? what : "", t.live ? " start" : "");
-	target_close(&t);
-	return ret;
-}
-
-static int of_signal(pid_t pid, int signal, struct profile *p)
-{
-	const uint8_t *data;
-	size_t size;
-	int ret = control_dump(pid, signal, &data, &size);
-
-	return ret ? ret : profile_parse(p, process_name(pid), data, size);
-}
-
-/* A profile of a process, by number, of a core file, or of a file. */
-static int profile_raw(const char *what, int signal, struct profile *p)
-{
-	pid_t pid = access(what, F_OK) ? parse_number(what, MAX_PID) : 0;
-
-	if (by_signal(pid, signal))
-		return of_signal(pid, signal, p);
-	if (pid || is_core(what))
-		return of_memory(what, p);
-	return profile_read(p, what);
-}
-
-/* The same with names. */
-static int profile_of(const char *what, int signal, struct profile *p)
-{
-	int ret = profile_raw(what, signal, p);
-
-	if (!ret)
-		profile_symbolise(p);
-	return ret;
-}
-
 static int show(const char *what, const struct options *o)
 {
 	struct profile p;
 	struct view v;
-	int ret = profile_of(what, o->signal, &p);
+	int ret = source_profile(what, o->signal, &p);
 
 	if (ret)
 		return ret;
@@ -217,10 +126,10 @@ static int dump(const char *what, const struct options *o)
 	int ret;
 
 	snprintf(name, sizeof(name), "heaparena.%d.pb", (int)pid);
-	if (by_signal(pid, o->signal)) {
+	if (source_by_signal(pid, o->signal)) {
 		ret = control_dump(pid, o->signal, &data, &size);
 	} else {
-		ret = of_memory(what, &p);
+		ret = source_memory(what, &p);
 		if (!ret)
 			profile_encode(&p, &encoded, &size);
 		data = encoded;
@@ -235,7 +144,7 @@ static int order(const char *what, const struct options *o, bool start)
 	struct target t;
 	int ret;
 
-	if (by_signal(pid, o->signal))
+	if (source_by_signal(pid, o->signal))
 		return control_send(pid, o->signal, start ? HA_PROFILE_ORDER_START :
 				    HA_PROFILE_ORDER_STOP);
 	ret = target_open(&t, what);
@@ -295,35 +204,4 @@ int cmd_prof(int argc, char **argv)
 	if (!strcmp(verb, "start") || !strcmp(verb, "stop"))
 		return order(what, &o, !strcmp(verb, "start"));
 	return strcmp(verb, "dump") ? EXIT_USAGE : dump(what, &o);
-}
-
-int leaks_report(struct profile *p, size_t rows, FILE *f)
-{
-	char size[SIZE_TEXT];
-	struct view v;
-	int64_t all;
-
-	if (!view_of(p, MOMENT_LIVE, &v))
-		return fail("%s: is no profile of a heap", p->path);
-	all = report_stacks(p, &v, rows, f);
-	fprintf(f, "%s live, ", size_text(size, all));
-	if (p->period == 1)
-		fputs("of all that was allocated\n", f);
-	else
-		fprintf(f, "an estimate by a sample in %s\n", size_text(size, p->period));
-	if (p->comment)
-		fprintf(f, "%s\n", p->comment);
-	return 0;
-}
-
-int cmd_leaks(int argc, char **argv)
-{
-	struct options o;
-	struct profile p;
-	int ret;
-
-	if (!parse_options(argc, argv, &o) || argc - optind != 1)
-		return EXIT_USAGE;
-	ret = profile_of(argv[optind], o.signal, &p);
-	return ret ? ret : leaks_report(&p, o.rows, stdout);
 }

@@ -257,6 +257,7 @@ static void take_objects(struct scan *s, struct found *f, bool of_heap)
 		f->span.nr_live += live;
 		f->span.nr_out += f->span.sc ? out : live;
 	}
+	f->span.states = f->states;
 	f->span.live = states;
 }
 

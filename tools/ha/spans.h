@@ -47,6 +47,7 @@ struct span {
 	uint32_t nr_live;	/* without misuse detection: as nr_out */
 	uint16_t sc;
 	uint16_t nid;
+	uint64_t states;	/* address of the first object's state, of one byte each */
 	const uint8_t *live;	/* [nelems] 1: live */
 };
 
