@@ -207,6 +207,19 @@ START_TEST(counters)
 }
 END_TEST
 
+/* Metadata is in what is listed as such: @size bytes at @addr. */
+static bool is_listed(uintptr_t addr, size_t size)
+{
+	for (uint64_t i = 0; i < object("nr_meta_maps"); i++) {
+		uintptr_t map = element("meta_maps", i);
+		uintptr_t start = member("meta_map.start", map, 0);
+
+		if (addr >= start && addr + size <= start + member("meta_map.size", map, 0))
+			return true;
+	}
+	return false;
+}
+
 /* What there is at @addr, found by the description alone. */
 static void check_outside(uintptr_t addr)
 {
@@ -224,13 +237,15 @@ static void check_outside(uintptr_t addr)
 		if (first - member("heap_arena.base", a, 0) < 1UL << arena_shift)
 			arena = a;
 	}
-	check(arena);
+	check(arena && is_listed(arena, value("sizeof_heap_arena")) && !is_listed(addr, 1));
 	page = (first - member("heap_arena.base", arena, 0)) >> page_shift;
 	check(member("heap_arena.start", arena, page / 64) >> (page % 64) & 1);
 	page = member("heap_arena.page", arena, 0) + page * value("sizeof_page_entry");
 	states = member("page_entry.states", page, 0);
-	check(states);
+	check(states && is_listed(page, value("sizeof_page_entry")));
 	span = ((uintptr_t *)states)[-1];
+	check(is_listed(states - 8, 8 + o.nr_objects));
+	check(is_listed(span, value("sizeof_mspan")));
 	check(member("mspan.start", span, 0) == first);
 	check(member("mspan.object_state", span, 0) == states);
 	check(member("mspan.sc", span, 0) == o.size_class);
@@ -275,6 +290,56 @@ START_TEST(spans)
 }
 END_TEST
 
+/* A profile of all objects, by its description. */
+START_TEST(profile)
+{
+	uint64_t nr = 0, live = 0, size = 0, stack, shift = value("profile_unit_shift");
+	void *p[50];
+
+	heap_up(&heap_modes[_i]);
+	check(object("profile_session") == 0 && object("stacks_newest") == 0);
+	if (!conf.check) {
+		check(ha_profile_start(1) == -1 && object("profile_mean") == 0);
+		return;
+	}
+	check(ha_profile_start(1) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = ha_malloc(i * 100 + 1);
+	check(object("profile_session") != 0 && object("profile_mean") == 1);
+	for (stack = object("stacks_newest"); stack; stack = member("profile_stack.older", stack, 0)) {
+		live += member("profile_stack.count", stack, 2) >> shift;
+		size += member("profile_stack.count", stack, 3);
+		/* the one for stacks without room is the library's own data */
+		check(member("profile_stack.nr", stack, 0) <= entry("profile_stack.pc")->count);
+		check(is_listed(stack, value("sizeof_profile_stack") +
+				8 * member("profile_stack.nr", stack, 0)) ||
+		      !member("profile_stack.older", stack, 0));
+	}
+	check(live == ARRAY_SIZE(p) && object("samples_nr") == ARRAY_SIZE(p));
+	check(size == object("stacks_live"));
+	for (uint64_t b = 0; b < object("samples_nr_buckets"); b++) {
+		uintptr_t s = ((uintptr_t *)(uintptr_t)object("samples_buckets"))[b];
+
+		for (; s; s = member("profile_sample.next", s, 0)) {
+			struct ha_object o = { .size = sizeof(o) };
+			uintptr_t addr = member("profile_sample.addr", s, 0);
+
+			check(is_listed(s, value("sizeof_profile_sample")));
+			check(ha_lookup((void *)addr, &o) == 1 && o.state == HA_OBJECT_LIVE);
+			check(member("profile_sample.size", s, 0) == ha_malloc_usable_size((void *)addr));
+			check(member("profile_sample.weight", s, 0) == 1UL << shift);
+			nr++;
+		}
+	}
+	check(nr == ARRAY_SIZE(p));
+	ha_profile_stop();
+	check(object("profile_session") == 0 && object("profile_mean") == 1);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		ha_free(p[i]);
+	check(object("samples_nr") == 0 && object("stacks_live") == 0);
+}
+END_TEST
+
 START_TEST(pages)
 {
 	uintptr_t p, region, chunk;
@@ -310,6 +375,7 @@ Suite *unit_suite(void)
 	tcase_add_loop_test(tc, words, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, counters, 0, NR_HEAP_MODES);
 	tcase_add_loop_test(tc, spans, 0, NR_HEAP_MODES);
+	tcase_add_loop_test(tc, profile, 0, NR_HEAP_MODES);
 	tcase_add_test(tc, pages);
 	suite_add_tcase(s, tc);
 	return s;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <util/align.h>
+#include "inspect.h"
 #include "page.h"
 #include "vm.h"
 
@@ -198,6 +199,76 @@ START_TEST(states)
 		check(vm_stat.nr_maps == base.nr_maps + maps);
 		check(vm_stat.nr_calls > base.nr_calls);
 	}
+}
+END_TEST
+
+static const struct ha_inspect_entry *shown(const char *name)
+{
+	for (const struct ha_inspect_entry *e = inspect_vm; e->kind != HA_INSPECT_END; e++)
+		if (!strcmp(e->name, name))
+			return e;
+	check(0);
+	return NULL;
+}
+
+/* Bytes that are shown as metadata; how many of them are at @p. */
+static size_t meta_shown(const void *p, size_t *here)
+{
+	const struct ha_inspect_entry *maps = shown("meta_maps");
+	uint32_t nr = *(uint32_t *)(uintptr_t)shown("nr_meta_maps")->value;
+	size_t all = 0;
+
+	*here = 0;
+	check(nr <= maps->count);
+	for (uint32_t i = 0; i < nr; i++) {
+		const char *m = (char *)(uintptr_t)maps->value + i * maps->size;
+		uintptr_t start = *(uintptr_t *)(m + shown("meta_map.start")->value);
+		size_t size = *(size_t *)(m + shown("meta_map.size")->value);
+
+		all += size;
+		if (start == (uintptr_t)p)
+			*here += size;
+	}
+	return all;
+}
+
+/* All metadata is shown to readers from outside, and nothing else. */
+START_TEST(metadata)
+{
+	struct unit_rand r = unit_rand(3);
+	struct { void *p; size_t size; } map[20] = { 0 };
+	size_t base, here, sum = 0, big = 2 << 20;
+	uint32_t nr;
+	void *p;
+
+	begin();
+	base = meta_shown(NULL, &here);
+	for (unsigned int step = 0; step < 2000; step++) {
+		unsigned int i = rand_below(&r, ARRAY_SIZE(map));
+
+		if (map[i].p) {
+			vm_release(map[i].p, map[i].size, map[i].size, VM_META);
+			sum -= map[i].size;
+			check(meta_shown(map[i].p, &here) == base + sum && !here);
+			map[i].p = NULL;
+			continue;
+		}
+		map[i].size = vm_page_size * (1 + rand_below(&r, 20));
+		map[i].p = vm_map_meta(map[i].size);
+		sum += map[i].size;
+		check(meta_shown(map[i].p, &here) == base + sum && here == map[i].size);
+	}
+	/* what is tried and given up over and over takes one place */
+	nr = *(uint32_t *)(uintptr_t)shown("nr_meta_maps")->value;
+	for (unsigned int i = 0; i < 10000; i++) {
+		p = vm_map_meta(vm_page_size);
+		vm_release(p, vm_page_size, vm_page_size, VM_META);
+	}
+	check(*(uint32_t *)(uintptr_t)shown("nr_meta_maps")->value <= nr + 1);
+	p = vm_map_meta_huge(big);
+	check(meta_shown(p, &here) == base + sum + big && here == big);
+	p = vm_map_meta_sparse(vm_page_size);
+	check(meta_shown(p, &here) == base + sum + big + vm_page_size && here == vm_page_size);
 }
 END_TEST
 
@@ -537,6 +608,7 @@ int main(void)
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_test(tc, states);
+	tcase_add_test(tc, metadata);
 	tcase_add_test(tc, trims);
 	tcase_add_test(tc, collision);
 	tcase_add_test(tc, meta);
