@@ -148,5 +148,6 @@ __export const struct ha_inspect heaparena_inspect __in_core __aligned(HA_INSPEC
 		TABLE(lib), TABLE(heap_arena), TABLE(page_alloc), TABLE(fixalloc),
 		TABLE(limit), TABLE(mcache_slot), TABLE(uheap), TABLE(objcache),
 		TABLE(profile), TABLE(profile_table), TABLE(vm), TABLE(pprof),
+		TABLE(profile_api),
 	},
 };

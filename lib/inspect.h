@@ -46,7 +46,7 @@
 extern const struct ha_inspect_entry inspect_heap_arena[], inspect_page_alloc[],
 	inspect_fixalloc[], inspect_limit[], inspect_mcache_slot[], inspect_uheap[],
 	inspect_objcache[], inspect_profile[], inspect_profile_table[], inspect_vm[],
-	inspect_pprof[];
+	inspect_pprof[], inspect_profile_api[];
 
 #pragma GCC visibility pop
 

@@ -161,6 +161,7 @@ static bool shed_rested(unsigned int slot)
 		if (n)
 			mcentral_free(row_nid(route_nid(route)), route_class(route),
 				      slots, n);
+		slots_forget(slots, n);
 	}
 	if (ls)
 		lock_acquire(&ls->lock);
@@ -211,6 +212,8 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	keep(nid, sc, slots, n);
 	if (b)
 		batch_put(slot, b);
+	else
+		slots_forget(stack, n + 1 + last);
 	look_for_rested(slot);
 	return true;
 }
@@ -234,6 +237,8 @@ static void flush_batch(size_t route)
 		mcentral_free(nid, sc, slots, n);
 	if (b && !pushed)
 		batch_put(slot, b);
+	if (!b)
+		slots_forget(stack, n);
 	look_for_rested(slot);
 }
 
@@ -257,6 +262,7 @@ static void flush_part(size_t route)
 
 	if (n)
 		send_part(route, slots, n);
+	slots_forget(slots, n);
 	look_for_rested(current_slot());
 }
 

@@ -38,6 +38,7 @@ static void drain_hdrs(unsigned int slot, struct mag_hdr *hdrs)
 			while ((n = mag_pop_n(hdrs, route_make(row, sc), slots,
 					      MAX_BATCH))) {
 				mcentral_free(row_nid(row), sc, slots, n);
+				slots_forget(slots, n);
 				total += n;
 			}
 		}

@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,11 +31,13 @@
 #include <util/bug.h>
 #include <util/line.h>
 #include "conf.h"
+#include "inspect.h"
 #include "malloc.h"
 #include "poisson.h"
 #include "pprof.h"
 #include "profile.h"
 #include "profile_session.h"
+#include "unwind.h"
 
 #define DEFAULT_FILE	"heaparena.%p.%n.pb"
 
@@ -42,6 +45,8 @@
 
 static uint32_t nr_files;		/* (a) written so far: %n */
 static uint32_t nr_parts;		/* (a) names of those that are being written */
+/* Who called exit(): below its frame the stack is exit()'s own, and what was there before. */
+static struct unwind_caller leaving;
 
 static int fail(int err)
 {
@@ -295,6 +300,7 @@ static void hold(void)
 		return;
 	/* registers are not seen from there: what they hold is on the stack as well */
 	__builtin_unwind_init();
+	unwind_caller_of(exit, &leaving);
 	static_assert(sizeof(conf.prof_hold) <= sizeof(addr.sun_path), "it was checked");
 	memcpy(addr.sun_path, conf.prof_hold, sizeof(conf.prof_hold));
 	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
@@ -314,3 +320,9 @@ __attribute__((destructor)) static void profile_finish(void)
 	if (conf.prof_hold[0])
 		hold();
 }
+
+INSPECT_TABLE(profile_api) = {
+	INSPECT_OBJECT(leaving_sp, leaving.sp),
+	INSPECT_ARRAY(leaving_regs, leaving.regs),
+	INSPECT_END
+};

@@ -34,6 +34,8 @@
 #include <unwind.h>
 
 #include <asm/atomic.h>
+#include <asm/cpu.h>
+#include <util/bug.h>
 #include "fixalloc.h"
 #include "unwind.h"
 
@@ -236,6 +238,37 @@ unsigned int unwind_stack(uintptr_t *pc, unsigned int max)
 		smp_store_release(&w.keep->busy, 0);
 	}
 	return w.nr;
+}
+
+struct caller_walk {
+	const void *entry;
+	struct unwind_caller *caller;
+	bool next;			/* the frame that follows is the caller's */
+};
+
+static _Unwind_Reason_Code caller_frame(struct _Unwind_Context *ctx, void *arg)
+{
+	static const uint8_t kept_regs[] = { CPU_KEPT_REGS };
+	struct caller_walk *w = arg;
+
+	static_assert(ARRAY_SIZE(kept_regs) <= UNWIND_MAX_REGS, "there is room for them");
+	if (!w->next) {
+		w->next = _Unwind_FindEnclosingFunction((void *)_Unwind_GetIP(ctx)) == w->entry;
+		return _URC_NO_REASON;
+	}
+	w->caller->sp = _Unwind_GetCFA(ctx);
+	for (unsigned int i = 0; i < ARRAY_SIZE(kept_regs); i++)
+		w->caller->regs[i] = _Unwind_GetGR(ctx, kept_regs[i]);
+	return _URC_NORMAL_STOP;
+}
+
+bool unwind_caller_of(const void *entry, struct unwind_caller *c)
+{
+	struct caller_walk w = { .entry = entry, .caller = c };
+
+	*c = (struct unwind_caller){ 0 };
+	_Unwind_Backtrace(caller_frame, &w);
+	return c->sp != 0;
 }
 
 /* No call: the loader may be at work, or its lists locked. */

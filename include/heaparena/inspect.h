@@ -164,6 +164,8 @@ extern const struct ha_inspect heaparena_inspect;
 	/* what is the library's own, and none of the program's pointers */ \
 	O(image) O(image_end) O(meta_maps) O(nr_meta_maps) M(meta_map, start) \
 	M(meta_map, size) \
+	/* of who has called exit(): its stack pointer, and the registers that it had */ \
+	O(leaving_sp) O(leaving_regs) \
 	/* the rest */ \
 	O(nr_nodes) O(nodes_fake) O(kernel_page) O(vm_reserved) O(meta_bytes) \
 	O(limit_soft) O(limit_hard) O(limit_outer) O(nr_assists) O(assist_bytes) \

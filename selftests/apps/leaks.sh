@@ -223,6 +223,38 @@ check "no folder is left" test -z "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'h
 # nobody listens there: no process waits
 check "held by nobody" status 5 env "HEAPARENA_CONF=prof_hold:$tmp/none" \
 	LD_PRELOAD="$HA_LIB" "$tmp/shared" "$tmp/truth" exit
+
+# Frames of exit() cover what main() and malloc() have left on the stack: that does not count.
+cat >"$tmp/last.c" <<'END'
+#include <stdlib.h>
+struct node { struct node *next; char rest[100]; };
+static struct node *volatile kept;
+int main(void)
+{
+	struct node *n;
+	malloc(100);
+	for (int i = 0; i < 10; i++) {
+		n = malloc(sizeof(*n));
+		n->next = i & 1 ? kept : malloc(50);
+		if (i & 1)
+			kept = n;
+	}
+	malloc(5000);
+	return 0;
+}
+END
+for how in "shared:$HA_BUILD/libheaparena.so" "static:-static $HA_BUILD/libheaparena.a $libs"; do
+	# shellcheck disable=SC2086
+	if ! cc -O1 -g -fno-builtin -o "$tmp/last" "$tmp/last.c" ${how#*:} 2>"$tmp/err"; then
+		skip "${how%%:*}: what was lost last" "it does not link: $(head -n 1 "$tmp/err")"
+		continue
+	fi
+	check "${how%%:*}: main() returns" status 0 env LD_LIBRARY_PATH="$HA_BUILD" "$ha" run --leaks "$tmp/last"
+	cp "$tmp/err" "$tmp/report"
+	check "${how%%:*}: what was lost last" grep -q '^definitely lost: .* in 7 objects$' "$tmp/report"
+	check "${how%%:*}: and what with it" grep -q '^lost with them: .* in 5 objects$' "$tmp/report"
+done
+
 cat >"$tmp/children.sh" <<'END'
 for i in 1 2 3 4 5; do bash -c 'exit 0' & done
 wait

@@ -97,6 +97,7 @@ struct scan {
 	uint64_t *stack;	/* addresses of lost objects to look into */
 	size_t nr_stack;
 	uint64_t leader;	/* that these are lost with */
+	uint64_t leaving_sp;	/* of who called exit(); 0: nobody yet */
 };
 
 static void *grow(void *p, size_t nr, size_t size)
@@ -444,7 +445,8 @@ static bool is_root(const struct map *m)
 
 /*
  * Where the part of @m begins that is in use, if it is the stack of a thread, and nothing
- * else: below there is a guard or a hole, or it is too large for one.
+ * else: below there is a guard or a hole, or it is too large for one.  Of one that is in
+ * exit(), its caller's: what exit() and the destructors use has words of calls before.
  */
 static uint64_t stack_start(const struct scan *s, const struct map *m)
 {
@@ -459,13 +461,32 @@ static uint64_t stack_start(const struct scan *s, const struct map *m)
 		if (sp >= m->start && sp < m->end && sp < start)
 			start = sp;
 	}
+	if (s->leaving_sp >= start && s->leaving_sp < m->end)
+		return s->leaving_sp & ~7UL;
 	if (start == m->end || start - m->start < RED_ZONE)
 		return m->start;
 	return (start - RED_ZONE) & ~7UL;
 }
 
+/* Registers of who has called exit(), which are saved in frames that are not looked at. */
+static void mark_leaving(struct scan *s)
+{
+	const struct layout *l = s->heap.l;
+	uint64_t regs[64], nr = count_of(l, O_leaving_regs);
+
+	if (!object(s->t, l, O_leaving_sp, &s->leaving_sp) || !s->leaving_sp ||
+	    nr > ARRAY_SIZE(regs) || size_of(l, O_leaving_regs) != sizeof(regs[0]) ||
+	    !target_read(s->t, value_of(l, O_leaving_regs), regs, nr * sizeof(regs[0]))) {
+		s->leaving_sp = 0;
+		return;
+	}
+	for (uint64_t i = 0; i < nr; i++)
+		mark_word(s, regs[i]);
+}
+
 static void mark_roots(struct scan *s)
 {
+	mark_leaving(s);
 	for (size_t i = 0; i < s->maps.nr; i++) {
 		const struct map *m = &s->maps.map[i];
 
