@@ -52,12 +52,13 @@
 
 #define STEP_MS		100
 /*
- * 0.5 % of a CPU.  What is not used, at most a minute's worth, may be spent later: at
+ * 0.5 % of a CPU.  What is not used, at most 50 s' worth, may be spent later: at
  * 5 % of a CPU, so that a burst is over in seconds; at once while the soft limit is
- * passed.  The mean over any minute stays at 1 %: 0.5 + 0.5 * 60 / 60.
+ * passed.  The mean over any minute stays below 1 %: 0.5 + 0.5 * 50 / 60, and what a step
+ * took in advance.
  */
 #define STEP_CPU_NS	(STEP_MS * 1000000LL / 1000 * 5)
-#define SAVED_MAX_NS	(60 * 1000 / STEP_MS * STEP_CPU_NS)
+#define SAVED_MAX_NS	(50 * 1000 / STEP_MS * STEP_CPU_NS)
 #define STEP_MAX_NS	(STEP_MS * 1000000LL / 20)
 #define START_BYTES	(16UL << 20)
 /* Growth after which limits are looked at again, and an eighth of the heap. */
@@ -135,33 +136,37 @@ static void set_wake(void)
 	limit_wake_at(total <= soft ? min_size(at, soft) : at);
 }
 
-/* True when there is nothing left to do. */
-static bool sysmon_step(void)
+/*
+ * True when there is nothing left to do.  *since: this thread's CPU time from which on it
+ * is charged; moved on to now.
+ */
+static bool sysmon_step(uint64_t *since)
 {
-	uint64_t now, cpu, budget;
+	uint64_t now, budget, cpu;
 	bool done;
 
 	if (!try_cmpxchg_acquire(&stepping, 0, 1))
 		return false;
 	now = now_ms();
-	cpu = cpu_ns();
 	profile_poll();
 	pressure_poll(now);
 	if (pressure_fired(now))
 		scavenge_pressed();
 	budget = step_budget(now, limit_passed() || scavenge_due(now));
 	done = scavenge_step(now, budget, step_spare());
-	saved_ns -= cpu_ns() - cpu;
 	set_wake();
+	cpu = cpu_ns();
+	saved_ns -= cpu - *since;
+	*since = cpu;
 	smp_store_release(&stepping, 0);
 	return done;
 }
 
-static void sysmon_sleep(void)
+static void sysmon_sleep(uint64_t *since)
 {
 	xchg(&state, SYSMON_ASLEEP);
 	/* What was freed before the line above was written is looked at once more. */
-	if (!sysmon_step())
+	if (!sysmon_step(since))
 		try_cmpxchg_acquire(&state, SYSMON_ASLEEP, SYSMON_AWAKE);
 	while (atomic_load_relaxed(&state) == SYSMON_ASLEEP)
 		syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, NULL,
@@ -186,11 +191,14 @@ static void sysmon_kick(void)
 
 static void *sysmon_thread(void *arg)
 {
+	/* all that this thread takes: waking up and going to sleep as well */
+	uint64_t since = 0;
+
 	prctl(PR_SET_NAME, "heaparena");
 	pressure_own_files();
 	for (;;) {
-		if (sysmon_step())
-			sysmon_sleep();
+		if (sysmon_step(&since))
+			sysmon_sleep(&since);
 		sysmon_pause();
 	}
 	return NULL;
@@ -286,7 +294,9 @@ static const struct limit_ops sysmon_limit_ops = {
 
 __export int ha_background_work(void)
 {
-	return !sysmon_step();
+	uint64_t since = cpu_ns();
+
+	return !sysmon_step(&since);
 }
 
 void sysmon_init(void)
