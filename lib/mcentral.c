@@ -43,7 +43,7 @@
  * widens the depot of its class, as long as all depots together stay below a share
  * of what is ready, or this.
  */
-#define DEPOT_EXTRA_MIN		(512UL << 10)
+#define DEPOT_EXTRA_MIN		(1UL << 20)
 #define DEPOT_SHARE_SHIFT	4
 
 /* Spans looked at for one that a slot had before. */

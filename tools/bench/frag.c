@@ -8,7 +8,7 @@
  * phase stay. A server sees such a change every few hours; here one comes every
  * second or less, so that a run is some days of them.
  *
- *	frag [-n live MiB] [-p phases] [-o ops] [-t threads] [-w seconds]
+ *	frag [-n live MiB] [-p phases] [-o ops] [-t threads] [-w ms]
  *
  *	Each phase has a band of sizes of its own, from 16-64 bytes to 8-32 KiB in an
  *	order that jumps. In it random objects die and new ones of the band come,
@@ -17,16 +17,16 @@
  *
  * An operation is one malloc and the free that goes with it; phases of large sizes have
  * fewer of them. At the end, in the last night: live_kb that the program holds, night_kb
- * resident, and night_ratio, the one through the other. A night of a moment is none: -w
- * lets the last one be -w seconds long, in which the program makes no call, and says
- * morning_kb and morning_ratio as well.
+ * resident, and night_ratio, the one through the other. The last
+ * night is -w ms long, in which the program makes no call: then morning_kb and
+ * morning_ratio.
  */
 #include <unistd.h>
 
 #include "bench.h"
 
 static uint64_t live_mb = 32, nr_phases = 20, nr_ops = 8 * 1000 * 1000, nr_threads = 1;
-static uint64_t night_s;
+static uint64_t night_ms = 1;
 static uint64_t live_kb;	/* (a) in the last night, all threads */
 
 /* What a thread holds, beside the slots with the objects themselves. */
@@ -102,9 +102,7 @@ static void look(void)
 	bench_note("live_kb", live_kb);
 	bench_note("night_kb", rss);
 	bench_note("night_ratio", (double)rss / live_kb);
-	if (!night_s)
-		return;
-	sleep(night_s);
+	usleep(night_ms * 1000);
 	rss = bench_rss_kb();
 	bench_note("morning_kb", rss);
 	bench_note("morning_ratio", (double)rss / live_kb);
@@ -117,7 +115,7 @@ int main(int argc, char **argv)
 		{ 'p', "phases", &nr_phases, NULL },
 		{ 'o', "ops", &nr_ops, NULL },
 		{ 't', "threads", &nr_threads, NULL },
-		{ 'w', "night_s", &night_s, NULL },
+		{ 'w', "night_ms", &night_ms, NULL },
 		{ 0 },
 	};
 	const struct bench_load load = {

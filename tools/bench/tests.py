@@ -67,7 +67,7 @@ group(
     ("iobuf-2t", "iobuf -t 2 -o 150e3", None, .25),
     ("batch", "batch", "batch -o 2e6", .2),
     ("batch-2t", "batch -t 2 -o 10e6", None, .7),
-    ("frag", "frag -w 5", "frag -o 4e6", 6.1, "idle"),
+    ("frag", "frag -w 5000", "frag -o 4e6", 6.1, "idle"),
 )
 group(
     "threads that share",
