@@ -7,13 +7,14 @@
 #include <util/align.h>
 #include "depot.h"
 
-void depot_init(struct depot *d, uint32_t max)
+void depot_init(struct depot *d, struct depot_stack *stacks, uint32_t max)
 {
-	lfstack_init(&d->full);
+	d->stacks = stacks;
 	d->open = NULL;
 	d->held = 0;
-	d->nr_pops = 0;
-	d->nr_popped = 0;
+	d->nr_open_pops = 0;
+	d->nr_open_popped = 0;
+	d->used = false;
 	d->max = max;
 	d->floor = max;
 	d->missed = 0;
@@ -63,12 +64,25 @@ static bool depot_room(struct depot *d, uint32_t n)
 	return false;
 }
 
-bool depot_push(struct depot *d, struct mag_batch *b)
+/* The stacks of a class that nobody uses stay untouched, in a fork's child too. */
+static void depot_use(struct depot *d)
+{
+	if (unlikely(!atomic_load_relaxed(&d->used)))
+		atomic_store_relaxed(&d->used, true);
+}
+
+static struct lfstack *stack_of(struct depot *d, unsigned int slot)
+{
+	return &d->stacks[slot % DEPOT_STACKS].full;
+}
+
+bool depot_push(struct depot *d, unsigned int slot, struct mag_batch *b)
 {
 	if (!depot_room(d, b->n))
 		return false;
+	depot_use(d);
 	atomic_add_relaxed(&d->held, held(b->n));
-	lfstack_push(&d->full, &b->node);
+	lfstack_push(stack_of(d, slot), &b->node);
 	return true;
 }
 
@@ -79,13 +93,13 @@ static struct mag_batch *open_take(struct depot *d)
 	return atomic_load_relaxed(&d->open) ? xchg_acquire(&d->open, NULL) : NULL;
 }
 
-static void open_put(struct depot *d, struct mag_batch *b)
+static void open_put(struct depot *d, unsigned int slot, struct mag_batch *b)
 {
-	watch_touch(&d->full, 0);
+	watch_touch(&d->open, 0);
 	/* release of this one, acquire of one that another thread has opened meanwhile */
 	b = xchg(&d->open, b);
 	if (unlikely(b))
-		lfstack_push(&d->full, &b->node);
+		lfstack_push(stack_of(d, slot), &b->node);
 }
 
 bool depot_gather(struct depot *d, unsigned int slot, const struct mag_slot *slots,
@@ -96,7 +110,7 @@ bool depot_gather(struct depot *d, unsigned int slot, const struct mag_slot *slo
 
 	/* so large as it gets: there is no use in two pieces of a part */
 	if (b && b->n + n > batch) {
-		lfstack_push(&d->full, &b->node);
+		lfstack_push(stack_of(d, slot), &b->node);
 		b = NULL;
 	}
 	if (!b) {
@@ -108,37 +122,73 @@ bool depot_gather(struct depot *d, unsigned int slot, const struct mag_slot *slo
 	}
 	memcpy(b->slots + b->n, slots, n * sizeof(*slots));
 	b->n += n;
+	depot_use(d);
 	/* before anyone can pop it, who subtracts what it has */
 	atomic_add_relaxed(&d->held, more);
 	if (b->n < batch)
-		open_put(d, b);
+		open_put(d, slot, b);
 	else
-		lfstack_push(&d->full, &b->node);
+		lfstack_push(stack_of(d, slot), &b->node);
 	return true;
 }
 
-struct mag_batch *depot_pop(struct depot *d)
+static struct mag_batch *stack_pop(struct depot_stack *s)
 {
+	struct mag_batch *b = NULL;
 	struct cds_lfs_node *node;
-	struct mag_batch *b;
+
+	if (lfstack_empty(&s->full) || !lfstack_pop_begin(&s->full))
+		return NULL;
+	node = __lfstack_pop(&s->full);
+	if (node) {
+		b = container_of(node, struct mag_batch, node);
+		atomic_store_relaxed(&s->nr_pops, s->nr_pops + 1);
+		atomic_store_relaxed(&s->nr_popped, s->nr_popped + b->n);
+	}
+	lfstack_pop_end(&s->full);
+	return b;
+}
+
+struct mag_batch *depot_pop(struct depot *d, unsigned int slot)
+{
+	struct mag_batch *b = NULL;
 	uint32_t count;
 
-	if (lfstack_empty(&d->full) && !atomic_load_relaxed(&d->open))
+	if (!depot_count(d))
 		return NULL;
-	if (!lfstack_pop_begin(&d->full))
-		return NULL;
-	node = __lfstack_pop(&d->full);
-	b = node ? container_of(node, struct mag_batch, node) : open_take(d);
-	if (b) {
-		atomic_sub_relaxed(&d->held, held(b->n));
-		count = depot_count(d);
-		if (count < atomic_load_relaxed(&d->low))
-			atomic_store_relaxed(&d->low, count);
-		atomic_store_relaxed(&d->nr_pops, d->nr_pops + 1);
-		atomic_store_relaxed(&d->nr_popped, d->nr_popped + b->n);
+	for (unsigned int i = 0; i < DEPOT_STACKS && !b; i++)
+		b = stack_pop(&d->stacks[(slot + i) % DEPOT_STACKS]);
+	if (!b) {
+		b = open_take(d);
+		if (!b)
+			return NULL;
+		atomic_add_relaxed(&d->nr_open_pops, 1);
+		atomic_add_relaxed(&d->nr_open_popped, b->n);
 	}
-	lfstack_pop_end(&d->full);
+	atomic_sub_relaxed(&d->held, held(b->n));
+	/* a moment's view, and two may write it: it is a hint */
+	count = depot_count(d);
+	if (count < atomic_load_relaxed(&d->low))
+		atomic_store_relaxed(&d->low, count);
 	return b;
+}
+
+uint64_t depot_nr_pops(const struct depot *d)
+{
+	uint64_t sum = atomic_load_relaxed(&d->nr_open_pops);
+
+	for (unsigned int i = 0; i < DEPOT_STACKS && atomic_load_relaxed(&d->used); i++)
+		sum += atomic_load_relaxed(&d->stacks[i].nr_pops);
+	return sum;
+}
+
+uint64_t depot_nr_popped(const struct depot *d)
+{
+	uint64_t sum = atomic_load_relaxed(&d->nr_open_popped);
+
+	for (unsigned int i = 0; i < DEPOT_STACKS && atomic_load_relaxed(&d->used); i++)
+		sum += atomic_load_relaxed(&d->stacks[i].nr_popped);
+	return sum;
 }
 
 /*
@@ -149,10 +199,14 @@ void depot_fork_child(struct depot *d)
 {
 	struct cds_lfs_node *node;
 
-	lfstack_fork_child(&d->full);
-	if (!d->held)
+	if (!d->used)
 		return;
 	d->held = d->open ? held(d->open->n) : 0;
-	for (node = lfstack_first(&d->full); node; node = lfstack_next(node))
-		d->held += held(container_of(node, struct mag_batch, node)->n);
+	for (unsigned int i = 0; i < DEPOT_STACKS; i++) {
+		struct lfstack *s = &d->stacks[i].full;
+
+		lfstack_fork_child(s);
+		for (node = lfstack_first(s); node; node = lfstack_next(node))
+			d->held += held(container_of(node, struct mag_batch, node)->n);
+	}
 }

@@ -106,8 +106,15 @@ static INSPECT_TABLE(lib) = {
 	INSPECT_MEMBER(mcentral, nr_out),
 	INSPECT_MEMBER(mcentral, nr_spans),
 	INSPECT_MEMBER(mcentral, dropped),
-	INSPECT_MEMBER_AS(mcentral, depot_refill, struct mcentral, depot.nr_popped),
-	INSPECT_MEMBER_AS(mcentral, depot_refills, struct mcentral, depot.nr_pops),
+	INSPECT_MEMBER_AS(mcentral, depot_refill, struct mcentral, depot.nr_open_popped),
+	INSPECT_MEMBER_AS(mcentral, depot_refills, struct mcentral, depot.nr_open_pops),
+	/* [node][class][stack] in one row */
+	{ .name = "depot_stacks", .kind = HA_INSPECT_OBJECT, .size = sizeof(struct depot_stack),
+	  .count = MAX_NODES * NR_SIZE_CLASSES * DEPOT_STACKS,
+	  .value = (uintptr_t)&depot_stacks[0][0][0] },
+	INSPECT_NUMBER(stacks_per_depot, DEPOT_STACKS),
+	INSPECT_MEMBER(depot_stack, nr_popped),
+	INSPECT_MEMBER(depot_stack, nr_pops),
 	/* the lower half of the word, which is its first */
 	{ .name = "mcentral.depot_objects", .kind = HA_INSPECT_MEMBER, .size = 4, .count = 1,
 	  .value = offsetof(struct mcentral, depot.held) },

@@ -194,7 +194,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 		return true;
 	nid = mcache_nid();
 	slot = current_slot();
-	b = depot_pop(&mcentrals[nid][sc].depot);
+	b = depot_pop(&mcentrals[nid][sc].depot, slot);
 	if (b) {
 		slots = b->slots;
 		n = b->n;
@@ -218,7 +218,8 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	return true;
 }
 
-static void flush_batch(size_t route)
+/* @to: the slot that is to have it again. */
+static void flush_batch(size_t route, unsigned int to)
 {
 	unsigned int nid = row_nid(route_nid(route)), sc = route_class(route);
 	unsigned int slot = current_slot();
@@ -230,7 +231,7 @@ static void flush_batch(size_t route)
 
 	if (b) {
 		b->n = n;
-		pushed = n && depot_push(&mcentrals[nid][sc].depot, b);
+		pushed = n && depot_push(&mcentrals[nid][sc].depot, to, b);
 	}
 	PROBE(flush, nid, size_classes[sc].size, n, pushed);
 	if (n && !pushed)
@@ -281,20 +282,21 @@ void mcache_free_slow(size_t route, struct mag_slot slot)
 	if (2 * room <= size_classes[sc].batch)
 		flush_part(route);
 	else
-		flush_batch(route);
+		flush_batch(route, current_slot());
 	if (any_push(route, slot))
 		return;
 	/* Moved to another full slot, or no slot could be made: straight home. */
 	mcentral_free(route_nid(route), route_class(route), &slot, 1);
 }
 
-static void free_foreign(size_t route, struct mag_slot slot)
+static void free_foreign(size_t route, struct mag_slot slot, uint32_t tag)
 {
 	size_t out = outgoing(route);
 
 	if (any_push(out, slot))
 		return;
-	flush_batch(out);
+	/* to where this one came from, and the others, perhaps */
+	flush_batch(out, tag_slot(tag));
 	if (!any_push(out, slot))
 		mcentral_free(route_nid(route), route_class(route), &slot, 1);
 }
@@ -323,7 +325,7 @@ void mcache_free_tagged(struct mag_slot slot, size_t route, uint32_t tag)
 	id = current_slot();
 	if (tag != slot_tag(id) && !slot_is_locked(id) && slot_exists(id) &&
 	    wants_outgoing(route, id))
-		free_foreign(route, slot);
+		free_foreign(route, slot, tag);
 	else if (!any_push(route, slot))
 		mcache_free_slow(route, slot);
 }

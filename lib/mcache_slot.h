@@ -14,6 +14,7 @@
 #include <asm/rseq.h>
 #include "heap_arena.h"
 #include "lock.h"
+#include "mspan.h"
 #include "numa.h"
 #include "profile.h"
 #include "rest.h"
@@ -152,6 +153,11 @@ unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc);
 
 /* What marks objects that come from @slot; 0 without marks. */
 uint8_t slot_tag(unsigned int slot);
+/* The slot that @tag stands for, or one of those. */
+static inline unsigned int tag_slot(uint8_t tag)
+{
+	return tag - OBJECT_LIVE;
+}
 /* Of the slot this thread is on. */
 uint8_t mcache_tag(void);
 /* While @on, what is popped has MAG_MORE; see lib/profile.c. */

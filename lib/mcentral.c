@@ -50,6 +50,7 @@
 #define PICK_TRIES	8
 
 struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
+struct depot_stack depot_stacks[MAX_NODES][NR_SIZE_CLASSES][DEPOT_STACKS];
 static uint32_t nr_slots;		/* (a) cache slots in use */
 static size_t depot_extra;		/* (a) bytes by which depots were widened */
 
@@ -72,7 +73,7 @@ void mcentral_init(unsigned int nr_nodes)
 				max = DEPOT_MIN;
 			lock_init(&mc->lock, RANK_MCENTRAL);
 			span_set_init(&mc->partial);
-			depot_init(&mc->depot, min_size(max, DEPOT_MAX));
+			depot_init(&mc->depot, depot_stacks[n][sc], min_size(max, DEPOT_MAX));
 		}
 	}
 }
@@ -431,7 +432,7 @@ static void drain_batches(unsigned int nid, unsigned int sc, uint32_t nr)
 {
 	struct mag_batch *b;
 
-	while (nr-- && (b = depot_pop(&mcentrals[nid][sc].depot))) {
+	while (nr-- && (b = depot_pop(&mcentrals[nid][sc].depot, 0))) {
 		mcentral_free(nid, sc, b->slots, b->n);
 		batch_put(0, b);
 	}

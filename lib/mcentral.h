@@ -25,18 +25,19 @@ struct mcentral {
 } __aligned(DESTRUCTIVE_BYTES);
 
 extern struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
+extern struct depot_stack depot_stacks[MAX_NODES][NR_SIZE_CLASSES][DEPOT_STACKS] __hidden;
 
 /* Refills of caches, and objects in them, from depot and spans. */
 static inline uint64_t mcentral_nr_refills(const struct mcentral *mc)
 {
 	return atomic_load_relaxed(&mc->nr_refills) +
-	       atomic_load_relaxed(&mc->depot.nr_pops);
+	       depot_nr_pops(&mc->depot);
 }
 
 static inline uint64_t mcentral_nr_refill(const struct mcentral *mc)
 {
 	return atomic_load_relaxed(&mc->nr_refill) +
-	       atomic_load_relaxed(&mc->depot.nr_popped);
+	       depot_nr_popped(&mc->depot);
 }
 
 void mcentral_init(unsigned int nr_nodes);

@@ -139,6 +139,8 @@ extern const struct ha_inspect heaparena_inspect;
 	M(mcentral, nr_flushes) M(mcentral, nr_out) M(mcentral, nr_spans) \
 	M(mcentral, dropped) M(mcentral, depot_objects) M(mcentral, depot_refill) \
 	M(mcentral, depot_refills) \
+	/* and those of the depot's stacks */ \
+	O(depot_stacks) N(stacks_per_depot) M(depot_stack, nr_popped) M(depot_stack, nr_pops) \
 	/* per-CPU caches, by slot */ \
 	O(slot_hdrs) O(locked_slots) M(locked_slot, hdrs) O(rseq_usable) \
 	M(mag_hdr, top) M(mag_hdr, base) M(mag_hdr, limit) \

@@ -102,6 +102,9 @@ static enum cpus_shared kind_of(const void *what, unsigned int rank, int *nid)
 	*nid = part_of(what, mcentrals, sizeof(mcentrals[0]), MAX_NODES);
 	if (*nid >= 0)
 		return rank ? CPUS_CENTRAL : CPUS_DEPOT;
+	*nid = part_of(what, depot_stacks, sizeof(depot_stacks[0]), MAX_NODES);
+	if (*nid >= 0)
+		return CPUS_DEPOT;
 	*nid = part_of(what, mheaps, sizeof(mheaps[0]), MAX_NODES);
 	if (*nid >= 0)
 		return rank == RANK_PAGE_CACHE ? CPUS_WINDOW : CPUS_PAGES;

@@ -18,6 +18,14 @@
 #define NR_BATCHES	64
 #define NR_OBJS		4096
 
+static struct depot_stack *fresh_stacks(void)
+{
+	static struct depot_stack stacks[DEPOT_STACKS];
+
+	memset(stacks, 0, sizeof(stacks));
+	return stacks;
+}
+
 /* A batch that says in each slot whose it is. */
 static void mark(struct mag_batch *b, uintptr_t tag)
 {
@@ -46,7 +54,7 @@ START_TEST(stack)
 	struct depot d;
 
 	vm_init();
-	depot_init(&d, _i);
+	depot_init(&d, fresh_stacks(), _i);
 	for (unsigned int step = 0; step < 20000; step++) {
 		if (rand_below(&r, 2)) {
 			struct mag_batch *b = batch_get(0);
@@ -54,15 +62,15 @@ START_TEST(stack)
 			check(b);
 			mark(b, ++tag);
 			if (depth == (unsigned int)_i) {
-				check(!depot_push(&d, b) && marked(b, tag));
+				check(!depot_push(&d, 0, b) && marked(b, tag));
 				batch_put(0, b);
 			} else {
-				check(depot_push(&d, b));
+				check(depot_push(&d, 0, b));
 				tags[depth] = tag;
 				model[depth++] = b;
 			}
 		} else {
-			struct mag_batch *b = depot_pop(&d);
+			struct mag_batch *b = depot_pop(&d, 0);
 
 			check(!b == !depth);
 			if (b) {
@@ -70,8 +78,63 @@ START_TEST(stack)
 				batch_put(0, b);
 			}
 		}
-		check(depot_count(&d) == depth && lfstack_empty(&d.full) == !depth);
+		check(depot_count(&d) == depth && lfstack_empty(&d.stacks[0].full) == !depth);
 	}
+}
+END_TEST
+
+/*
+ * Who pushed a batch has it again, the last one first; then those of others are taken.
+ * A stack that somebody pops from is passed by.
+ */
+START_TEST(own_first)
+{
+	struct mag_batch *model[DEPOT_STACKS][MAX_DEPTH], *b;
+	unsigned int depth[DEPOT_STACKS] = { 0 }, nr = 0, own, at;
+	struct unit_rand r = unit_rand(7);
+	uint64_t pops = 0, popped = 0;
+	struct depot d;
+
+	vm_init();
+	depot_init(&d, fresh_stacks(), MAX_DEPTH);
+	check(!d.used && !depot_pop(&d, 3));
+	for (unsigned int step = 0; step < 20000; step++) {
+		unsigned int slot = rand_below(&r, 1000), busy = rand_below(&r, DEPOT_STACKS);
+
+		own = slot % DEPOT_STACKS;
+		if (rand_below(&r, 2)) {
+			b = batch_get(0);
+			b->n = 1 + step % MAX_BATCH;
+			if (!depot_push(&d, slot, b)) {
+				check(nr == MAX_DEPTH);
+				batch_put(0, b);
+				continue;
+			}
+			model[own][depth[own]++] = b;
+			nr++;
+		} else {
+			if (step % 3 == 0)
+				d.stacks[busy].full.popper = 1;
+			for (at = own; !depth[at] || d.stacks[at].full.popper;) {
+				at = (at + 1) % DEPOT_STACKS;
+				if (at == own)
+					break;
+			}
+			b = depot_pop(&d, slot);
+			if (depth[at] && !d.stacks[at].full.popper) {
+				check(b == model[at][--depth[at]]);
+				pops++;
+				popped += b->n;
+				nr--;
+				batch_put(0, b);
+			} else {
+				check(!b);
+			}
+			d.stacks[busy].full.popper = 0;
+		}
+		check(depot_count(&d) == nr && d.used);
+	}
+	check(depot_nr_pops(&d) == pops && depot_nr_popped(&d) == popped && pops > 1000);
 }
 END_TEST
 
@@ -82,28 +145,28 @@ START_TEST(bound)
 	struct depot d;
 
 	vm_init();
-	depot_init(&d, 2);
+	depot_init(&d, fresh_stacks(), 2);
 	for (unsigned int i = 0; i < 7; i++) {
 		b = batch_get(0);
 		b->n = 3;
-		if (!depot_push(&d, b))
+		if (!depot_push(&d, 0, b))
 			batch_put(0, b);
 	}
 	check(depot_count(&d) == 2 && depot_objects(&d) == 6 && d.missed == 15);
 	check(depot_widen(&d, 4, 3) == 4 && d.max == 6 && depot_widen(&d, 4, 3) == 0);
 	while (depot_count(&d) < 6)
-		check(depot_push(&d, batch_get(0)));
-	check(!depot_push(&d, batch_get(0)) && depot_widen(&d, 0, 3) == 0 && d.max == 6);
+		check(depot_push(&d, 0, batch_get(0)));
+	check(!depot_push(&d, 0, batch_get(0)) && depot_widen(&d, 0, 3) == 0 && d.max == 6);
 	/* not looked at yet, then four are popped, and three come back */
 	check(depot_take_low(&d) == 0);
 	for (unsigned int i = 0; i < 4; i++)
-		check(depot_pop(&d));
+		check(depot_pop(&d, 0));
 	for (unsigned int i = 0; i < 3; i++)
-		check(depot_push(&d, batch_get(0)));
+		check(depot_push(&d, 0, batch_get(0)));
 	check(depot_take_low(&d) == 2 && depot_take_low(&d) == 5);
 	check(depot_narrow(&d, 3) == 3 && d.max == 3);
 	check(depot_narrow(&d, 3) == 1 && d.max == 2 && depot_narrow(&d, 1) == 0);
-	check(depot_count(&d) == 5 && !depot_push(&d, batch_get(0)));
+	check(depot_count(&d) == 5 && !depot_push(&d, 0, batch_get(0)));
 }
 END_TEST
 
@@ -144,7 +207,7 @@ START_TEST(parts)
 	struct depot d;
 
 	vm_init();
-	depot_init(&d, max);
+	depot_init(&d, fresh_stacks(), max);
 	memset(in, 0, sizeof(in));
 	for (unsigned int step = 0; step < 20000; step++) {
 		uintptr_t first = rand_below(&r, NR_OBJS / MAX_BATCH) * MAX_BATCH;
@@ -165,7 +228,7 @@ START_TEST(parts)
 				check(depot_widen(&d, 0, batch) == 0 && !d.missed);
 			}
 		} else if (rand_below(&r, 2)) {
-			b = depot_pop(&d);
+			b = depot_pop(&d, 0);
 			check(!b == !held);
 			/* what is popped beside an open one had no room any more */
 			check(!b || b->n <= batch);
@@ -175,7 +238,7 @@ START_TEST(parts)
 		check(depot_objects(&d) == held && depot_count(&d) <= max);
 		check(!d.open || (d.open->n && d.open->n < batch));
 	}
-	while ((b = depot_pop(&d)))
+	while ((b = depot_pop(&d, 0)))
 		held -= take_parts(b, in);
 	check(!held && !depot_count(&d) && !depot_objects(&d) && !d.open);
 }
@@ -190,7 +253,7 @@ START_TEST(parts_declined)
 
 	vm_init();
 	fill_part(slots, 4, 0);
-	depot_init(&d, 0);
+	depot_init(&d, fresh_stacks(), 0);
 	check(!depot_gather(&d, 0, slots, 4, 10) && d.missed == 4 && !d.held);
 	/* what is declined in parts is made room for in batches */
 	for (unsigned int i = 0; i < 3; i++)
@@ -202,12 +265,17 @@ START_TEST(parts_declined)
 	check(!depot_gather(&d, 0, slots, 4, 10) && !d.held && !d.open && !d.missed);
 	vm_fail_nth(0, false);
 	check(depot_gather(&d, 0, slots, 4, 10) && depot_count(&d) == 1);
-	d.full.popper = 1;
-	check(!depot_pop(&d) && depot_gather(&d, 0, slots, 4, 10));
+	/* somebody pops from the stack: what is open is not on it */
+	d.stacks[0].full.popper = 1;
+	b = depot_pop(&d, 0);
+	check(b && b->n == 4 && !depot_pop(&d, 0) && !d.held);
+	check(depot_nr_pops(&d) == 1 && depot_nr_popped(&d) == 4);
+	batch_put(0, b);
+	check(depot_gather(&d, 0, slots, 4, 10) && depot_gather(&d, 0, slots, 4, 10));
 	check(depot_count(&d) == 1 && depot_objects(&d) == 8);
 	/* the third does not fit beside two */
 	check(depot_gather(&d, 0, slots, 4, 10) && depot_count(&d) == 2 && d.open->n == 4);
-	check(!lfstack_empty(&d.full) && depot_objects(&d) == 12);
+	check(!lfstack_empty(&d.stacks[0].full) && depot_objects(&d) == 12);
 	/* in hand: another one is wanted, and the bound is there already */
 	b = d.open;
 	d.open = NULL;
@@ -216,15 +284,15 @@ START_TEST(parts_declined)
 	/* of the popper and the counters that the parent had, a child knows nothing */
 	depot_fork_child(&d);
 	check(depot_count(&d) == 2 && depot_objects(&d) == 12);
-	b = depot_pop(&d);
+	b = depot_pop(&d, 0);
 	check(b && b->n == 8);
-	b = depot_pop(&d);
-	check(b && b->n == 4 && !depot_pop(&d) && !d.held);
+	b = depot_pop(&d, 0);
+	check(b && b->n == 4 && !depot_pop(&d, 0) && !d.held);
 	/* what was in hand there is lost here */
 	check(depot_gather(&d, 0, slots, 4, 10));
 	d.open = NULL;
 	depot_fork_child(&d);
-	check(!d.held && !depot_pop(&d) && depot_gather(&d, 0, slots, 4, 10));
+	check(!d.held && !depot_pop(&d, 0) && depot_gather(&d, 0, slots, 4, 10));
 }
 END_TEST
 
@@ -234,16 +302,16 @@ START_TEST(busy_popper)
 	struct depot d;
 
 	vm_init();
-	depot_init(&d, 4);
+	depot_init(&d, fresh_stacks(), 4);
 	b = batch_get(0);
-	check(depot_push(&d, b));
+	check(depot_push(&d, 0, b));
 	/* somebody is in the middle of a pop: decline, do not wait */
-	d.full.popper = 1;
-	check(!depot_pop(&d) && depot_count(&d) == 1);
-	check(depot_push(&d, batch_get(0)) && depot_count(&d) == 2);
+	d.stacks[0].full.popper = 1;
+	check(!depot_pop(&d, 0) && depot_count(&d) == 1);
+	check(depot_push(&d, 0, batch_get(0)) && depot_count(&d) == 2);
 	/* and stayed in the parent of this process */
 	depot_fork_child(&d);
-	check(depot_pop(&d) && depot_pop(&d) == b && !depot_pop(&d));
+	check(depot_pop(&d, 0) && depot_pop(&d, 0) == b && !depot_pop(&d, 0));
 	batch_fork_child();
 	batch_put(0, b);
 	check(batch_get(0) == b);
@@ -294,7 +362,7 @@ static bool storm_push(struct mag_batch *b)
 	uint32_t n = b->n;
 
 	atomic_sub_relaxed(&storm.owned[n], 1);
-	if (depot_push(&storm.d, b)) {
+	if (depot_push(&storm.d, n, b)) {
 		if (depot_count(&storm.d) > storm.d.max + NR_THREADS)
 			atomic_add_relaxed(&storm.overfull, 1);
 		return true;
@@ -323,7 +391,7 @@ static void *storm_thread(void *arg)
 			if (storm_push(mine[i]))
 				mine[i] = mine[--nr];
 		} else {
-			struct mag_batch *b = depot_pop(&storm.d);
+			struct mag_batch *b = depot_pop(&storm.d, step);
 
 			atomic_add_relaxed(b ? &storm.pops : &storm.declined, 1);
 			if (b) {
@@ -355,13 +423,13 @@ START_TEST(threads)
 	pthread_t t[NR_THREADS];
 
 	vm_init();
-	depot_init(&storm.d, MAX_DEPTH);
+	depot_init(&storm.d, fresh_stacks(), MAX_DEPTH);
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		check(!pthread_create(&t[i], NULL, storm_thread, (void *)i));
 	for (unsigned int i = 0; i < NR_THREADS; i++)
 		check(!pthread_join(t[i], NULL));
 	check(!storm.overfull && storm.pops);
-	while ((b = depot_pop(&storm.d))) {
+	while ((b = depot_pop(&storm.d, 0))) {
 		check(b->n < NR_BATCHES && seen[b->n]++ == 0);
 		left++;
 	}
@@ -414,7 +482,7 @@ static void *gather_thread(void *arg)
 		}
 		if (depot_count(&storm.d) > storm.d.max + NR_THREADS)
 			atomic_add_relaxed(&storm.overfull, 1);
-		b = depot_pop(&storm.d);
+		b = depot_pop(&storm.d, (uintptr_t)arg);
 		if (!b)
 			continue;
 		atomic_add_relaxed(&storm.pops, 1);
@@ -436,7 +504,7 @@ START_TEST(gather_threads)
 	void *ret;
 
 	vm_init();
-	depot_init(&storm.d, MAX_DEPTH);
+	depot_init(&storm.d, fresh_stacks(), MAX_DEPTH);
 	memset(&storm.overfull, 0, sizeof(storm.overfull));
 	for (uintptr_t i = 0; i < NR_THREADS; i++)
 		check(!pthread_create(&t[i], NULL, gather_thread, (void *)i));
@@ -446,7 +514,7 @@ START_TEST(gather_threads)
 	}
 	check(!storm.overfull && storm.pops);
 	check(depot_objects(&storm.d) + outside == NR_OBJS / NR_THREADS * NR_THREADS);
-	while ((b = depot_pop(&storm.d)))
+	while ((b = depot_pop(&storm.d, 0)))
 		nr = gather_take(b, left, nr);
 	check(nr + outside == NR_OBJS / NR_THREADS * NR_THREADS);
 	check(!storm.d.held && !storm.d.open);
@@ -461,6 +529,7 @@ int main(void)
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, stack, 0, MAX_DEPTH + 1);
+	tcase_add_test(tc, own_first);
 	tcase_add_test(tc, bound);
 	tcase_add_loop_test(tc, parts, 1, 22);
 	tcase_add_test(tc, parts_declined);

@@ -181,10 +181,10 @@ START_TEST(remote_fills)
 	check(mcache_nr_cached(_i) <= full + part + 2 * k->batch);
 	/* CPU 0 may have two batches; then it is the depot's turn */
 	cpus_be(&a, 0);
-	pops = d->nr_pops;
+	pops = depot_nr_pops(d);
 	for (unsigned int i = 0; i < full + 2 * k->batch; i++)
 		check((p[i] = ha_malloc(k->size)));
-	check(!depot_objects(d) && d->nr_pops - pops == max);
+	check(!depot_objects(d) && depot_nr_pops(d) - pops == max);
 	for (unsigned int i = 0; i < full + 2 * k->batch; i++)
 		ha_free(p[i]);
 }

@@ -449,7 +449,7 @@ START_TEST(part_batches)
 		struct mag_batch *b = batch_get(0);
 
 		b->n = mcentral_alloc(&nid, sc, 0, b->slots, n);
-		check(b->n == n && depot_push(&mcentrals[0][sc].depot, b));
+		check(b->n == n && depot_push(&mcentrals[0][sc].depot, 0, b));
 	}
 	heap_check(&sum);
 	check(sum.out[sc] == 15);

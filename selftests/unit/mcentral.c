@@ -271,7 +271,7 @@ START_TEST(depot_drains)
 		check(b);
 		b->n = mcentral_alloc(&nid, sc, 0, b->slots, 1 + nr % MAX_BATCH);
 		check(b->n);
-		if (!depot_push(&mc->depot, b)) {
+		if (!depot_push(&mc->depot, 0, b)) {
 			mcentral_free(0, sc, b->slots, b->n);
 			batch_put(0, b);
 			break;
@@ -280,7 +280,7 @@ START_TEST(depot_drains)
 	check(nr == mc->depot.max && mc->nr_out > 0);
 	heap_check(&sum);
 	mcentral_drain(0, sc);
-	check(mc->nr_out == 0 && depot_count(&mc->depot) == 0 && !depot_pop(&mc->depot));
+	check(mc->nr_out == 0 && depot_count(&mc->depot) == 0 && !depot_pop(&mc->depot, 0));
 	check_empty();
 	mcentral_drain(0, sc);
 }
@@ -585,12 +585,13 @@ START_TEST(fork_locks)
 	for (unsigned int n = 0; n < 4; n++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
 			check(lock_is_held(&mcentrals[n][sc].lock));
-	mcentrals[2][5].depot.full.popper = 1;
+	mcentrals[2][5].depot.used = true;
+	depot_stacks[2][5][0].full.popper = 1;
 	mcentral_fork_done(4, false);
-	check(!mcentral_fork_held(4) && mcentrals[2][5].depot.full.popper == 1);
+	check(!mcentral_fork_held(4) && depot_stacks[2][5][0].full.popper == 1);
 	mcentral_fork_prepare(4, false);
 	mcentral_fork_done(4, true);
-	check(!mcentral_fork_held(4) && mcentrals[2][5].depot.full.popper == 0);
+	check(!mcentral_fork_held(4) && depot_stacks[2][5][0].full.popper == 0);
 	check_empty();
 }
 END_TEST

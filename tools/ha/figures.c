@@ -82,6 +82,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 struct raw {
 	char *mheaps;		/* [nodes] */
 	char *mcentrals;	/* [nodes][classes] */
+	char *stacks;		/* [nodes][classes][stacks_per_depot] */
 	char *classes;		/* size_classes */
 	uint64_t *cached;	/* [nodes][classes] objects in magazines and depots */
 	uint64_t nr_nodes;
@@ -214,6 +215,7 @@ static void raw_free(struct raw *r)
 {
 	free(r->mheaps);
 	free(r->mcentrals);
+	free(r->stacks);
 	free(r->classes);
 	free(r->cached);
 }
@@ -221,15 +223,20 @@ static void raw_free(struct raw *r)
 static bool raw_read(struct target *t, const struct layout *l, struct raw *r)
 {
 	size_t nr = r->nr_nodes * r->nr_classes;
+	size_t stacks = nr * value_of(l, N_stacks_per_depot);
 
 	r->settled = true;
 	r->mheaps = xalloc(r->nr_nodes, size_of(l, O_mheaps));
 	r->mcentrals = xalloc(nr, size_of(l, O_mcentrals));
+	r->stacks = xalloc(stacks, size_of(l, O_depot_stacks));
 	r->classes = xalloc(r->nr_classes, size_of(l, O_size_classes));
 	r->cached = xalloc(nr, sizeof(*r->cached));
 	if (!read_mheaps(t, l, r) || !count_magazines(t, l, r) ||
 	    !target_read(t, value_of(l, O_mcentrals), r->mcentrals,
 			 nr * size_of(l, O_mcentrals)) ||
+	    stacks > count_of(l, O_depot_stacks) ||
+	    !target_read(t, value_of(l, O_depot_stacks), r->stacks,
+			 stacks * size_of(l, O_depot_stacks)) ||
 	    !target_read(t, value_of(l, O_size_classes), r->classes,
 			 r->nr_classes * size_of(l, O_size_classes)))
 		return false;
@@ -249,15 +256,34 @@ static uint64_t class_member(const struct layout *l, const struct raw *r, uint64
  * Nodes, classes, totals.
  */
 
-/* Objects handed to caches, and times: from spans and from depots. */
-static uint64_t nr_refill(const struct layout *l, const char *mc)
+/* What the stacks of one depot have counted. */
+static uint64_t stacks_sum(const struct layout *l, const struct raw *r, size_t depot,
+			   enum item i)
 {
-	return member(l, M_mcentral_nr_refill, mc) + member(l, M_mcentral_depot_refill, mc);
+	uint64_t nr = value_of(l, N_stacks_per_depot), sum = 0;
+
+	for (uint64_t k = 0; k < nr; k++)
+		sum += member(l, i, r->stacks + (depot * nr + k) * size_of(l, O_depot_stacks));
+	return sum;
 }
 
-static uint64_t nr_refills(const struct layout *l, const char *mc)
+/* Objects handed to caches, and times: from spans and from depots. */
+static uint64_t nr_refill(const struct layout *l, const struct raw *r, uint64_t nid,
+			  uint64_t sc)
 {
-	return member(l, M_mcentral_nr_refills, mc) + member(l, M_mcentral_depot_refills, mc);
+	const char *mc = mcentral_of(l, r, nid, sc);
+
+	return member(l, M_mcentral_nr_refill, mc) + member(l, M_mcentral_depot_refill, mc) +
+	       stacks_sum(l, r, nid * r->nr_classes + sc, M_depot_stack_nr_popped);
+}
+
+static uint64_t nr_refills(const struct layout *l, const struct raw *r, uint64_t nid,
+			   uint64_t sc)
+{
+	const char *mc = mcentral_of(l, r, nid, sc);
+
+	return member(l, M_mcentral_nr_refills, mc) + member(l, M_mcentral_depot_refills, mc) +
+	       stacks_sum(l, r, nid * r->nr_classes + sc, M_depot_stack_nr_pops);
 }
 
 static void read_node(const struct layout *l, const struct raw *r, uint64_t nid,
@@ -286,8 +312,8 @@ static void read_node(const struct layout *l, const struct raw *r, uint64_t nid,
 		dropped += member(l, M_mcentral_dropped, mc);
 		n->out += member(l, M_mcentral_nr_out, mc) *
 			  class_member(l, r, sc, M_size_class_size);
-		s->nr_refill += nr_refill(l, mc);
-		s->nr_refills += nr_refills(l, mc);
+		s->nr_refill += nr_refill(l, r, nid, sc);
+		s->nr_refills += nr_refills(l, r, nid, sc);
 		s->nr_flushes += member(l, M_mcentral_nr_flushes, mc);
 	}
 	dropped = min_u64(dropped, n->in_use);
@@ -319,8 +345,8 @@ static void read_class(const struct layout *l, const struct raw *r, uint64_t sc,
 
 		out += member(l, M_mcentral_nr_out, mc);
 		c->nr_spans += member(l, M_mcentral_nr_spans, mc);
-		c->nr_refill += nr_refill(l, mc);
-		c->nr_refills += nr_refills(l, mc);
+		c->nr_refill += nr_refill(l, r, nid, sc);
+		c->nr_refills += nr_refills(l, r, nid, sc);
 		c->nr_flushes += member(l, M_mcentral_nr_flushes, mc);
 		c->nr_cached += r->cached[nid * r->nr_classes + sc];
 	}

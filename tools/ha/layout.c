@@ -48,7 +48,7 @@ static const struct {
 	{ N_sizeof_mspan, 16, 4096 }, { N_sizeof_mag_hdr, 8, 256 },
 	{ N_sizeof_palloc_region, 4096, MAX_STRUCT }, { N_sizeof_ha_heap, 16, 1 << 20 },
 	{ N_sizeof_ha_cache, 16, 1 << 20 }, { N_object_sampled, 0, 255 },
-	{ N_order_start, 1, 255 }, { N_order_stop, 1, 255 }, { N_profile_unit_shift, 0, 32 },
+	{ N_stacks_per_depot, 1, 4096 }, { N_order_start, 1, 255 }, { N_order_stop, 1, 255 }, { N_profile_unit_shift, 0, 32 },
 	{ N_sizeof_profile_stack, 16, 4096 }, { N_sizeof_profile_sample, 16, 4096 },
 };
 
@@ -67,6 +67,7 @@ static const struct {
 	{ "objcache_stripe", M_ha_cache_stripe },
 	{ "profile_stack", N_sizeof_profile_stack },
 	{ "profile_sample", N_sizeof_profile_sample }, { "meta_map", O_meta_maps },
+	{ "depot_stack", O_depot_stacks },
 };
 
 uint64_t member_at(const struct layout *l, enum item i, const void *p, uint32_t n)
