@@ -7,6 +7,7 @@
  *	      |---####---|###---####|#####---##|    # spans, some over a border
  */
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "fixalloc.h"
@@ -304,6 +305,38 @@ START_TEST(short_arena)
 }
 END_TEST
 
+/*
+ * Where the last reservation failed, the next fails by one system call, and works
+ * again when there is room.
+ */
+START_TEST(full)
+{
+	size_t size = ARENA_SIZE, before = 0;
+	struct rlimit old, low;
+
+	begin();
+	check(meta_alloc(64) && meta_alloc_states(64));
+	reserve(ARENA_SIZE, 0);
+	check(!getrlimit(RLIMIT_AS, &old));
+	for (unsigned int round = 0; round < 2; round++) {
+		low = (struct rlimit){ 1 << 20, old.rlim_max };
+		check(!setrlimit(RLIMIT_AS, &low));
+		before = vm_stat.nr_calls;
+		check(!heap_arena_reserve(&size, 0, VM_BIND_ADVISORY));
+		check(vm_stat.nr_calls - before > 3);
+		for (unsigned int i = 0; i < 10; i++) {
+			size = (1 + i % 3) * ARENA_SIZE;
+			before = vm_stat.nr_calls;
+			check(!heap_arena_reserve(&size, i % 2, VM_BIND_ADVISORY));
+			check(vm_stat.nr_calls - before == 1);
+		}
+		check(!setrlimit(RLIMIT_AS, &old));
+		reserve(ARENA_SIZE, 0);
+		size = ARENA_SIZE;
+	}
+}
+END_TEST
+
 START_TEST(fork_lock)
 {
 	begin();
@@ -329,10 +362,12 @@ int main(void)
 	tcase_add_loop_test(tc, page_entries, 0, MAX_NODES);
 	tcase_add_test(tc, random_spans);
 	tcase_add_loop_test(tc, no_memory, 1, 4);
-	if (!why)
+	if (!why) {
 		tcase_add_test(tc, short_arena);
-	else
-		unit_skip("short_arena", why);
+		tcase_add_test(tc, full);
+	} else {
+		unit_skip("short_arena, full", why);
+	}
 	tcase_add_test(tc, fork_lock);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
