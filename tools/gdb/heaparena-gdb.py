@@ -171,7 +171,7 @@ class Library:
 		nr_nodes = int(self.var("topo")["nr_nodes"])
 		counts = [0] * nr_classes
 		slots = self.var("slot_hdrs")
-		hdrs = [h for h in words("Q", int(slots.address), int(self.var("nr_ids"))) if h]
+		hdrs = [h for h in words("Q", int(slots.address), int(self.var("nr_slot_ids"))) if h]
 		locked = self.var("locked_slots")
 		for i in range(locked.type.range()[1] + 1):
 			if int(locked[i]["hdrs"]):
