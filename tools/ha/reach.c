@@ -461,7 +461,9 @@ static uint64_t stack_start(const struct scan *s, const struct map *m)
 		if (sp >= m->start && sp < m->end && sp < start)
 			start = sp;
 	}
-	if (s->leaving_sp >= start && s->leaving_sp < m->end)
+	/* one that is on its way into a system call has no pointer that is known */
+	if (s->leaving_sp >= m->start && s->leaving_sp < m->end &&
+	    (s->leaving_sp >= start || start == m->end))
 		return s->leaving_sp & ~7UL;
 	if (start == m->end || start - m->start < RED_ZONE)
 		return m->start;
