@@ -41,7 +41,7 @@
 /*
  * Traffic that swings by more than that (much is freed, and as much allocated again)
  * widens the depot of its class, as long as all depots together stay below a share
- * of what is ready, or this.
+ * of what is ready, or this; half as much where they have twice as much from the start.
  */
 #define DEPOT_EXTRA_MIN		(1UL << 20)
 #define DEPOT_SHARE_SHIFT	4
@@ -53,6 +53,7 @@ struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
 struct depot_stack depot_stacks[MAX_NODES][NR_SIZE_CLASSES][DEPOT_STACKS];
 static uint32_t nr_slots;		/* (a) cache slots in use */
 static size_t depot_extra;		/* (a) bytes by which depots were widened */
+static size_t depot_extra_min = DEPOT_EXTRA_MIN;	/* (c) */
 
 void mcentral_add_slot(void)
 {
@@ -63,6 +64,7 @@ void mcentral_init(unsigned int nr_nodes)
 {
 	size_t bytes = nr_nodes > 1 ? 2 * DEPOT_BYTES : DEPOT_BYTES;
 
+	depot_extra_min = nr_nodes > 1 ? DEPOT_EXTRA_MIN / 2 : DEPOT_EXTRA_MIN;
 	for (unsigned int n = 0; n < nr_nodes; n++) {
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 			const struct size_class *k = &size_classes[sc];
@@ -92,7 +94,7 @@ static size_t batch_bytes(unsigned int sc)
 static void widen_depot(struct mcentral *mc, unsigned int sc)
 {
 	size_t extra = atomic_load_relaxed(&depot_extra), bytes = batch_bytes(sc);
-	size_t max = max_size(DEPOT_EXTRA_MIN, limit_total() >> DEPOT_SHARE_SHIFT);
+	size_t max = max_size(depot_extra_min, limit_total() >> DEPOT_SHARE_SHIFT);
 
 	if (limit_close())
 		return;
