@@ -7,6 +7,9 @@
 #include <util/align.h>
 #include "depot.h"
 
+/* What comes from other nodes is nobody's here: the last first, whoever brought it. */
+#define GATHERED	0
+
 void depot_init(struct depot *d, struct depot_stack *stacks, uint32_t max)
 {
 	d->stacks = stacks;
@@ -93,13 +96,13 @@ static struct mag_batch *open_take(struct depot *d)
 	return atomic_load_relaxed(&d->open) ? xchg_acquire(&d->open, NULL) : NULL;
 }
 
-static void open_put(struct depot *d, unsigned int slot, struct mag_batch *b)
+static void open_put(struct depot *d, struct mag_batch *b)
 {
 	watch_touch(&d->open, 0);
 	/* release of this one, acquire of one that another thread has opened meanwhile */
 	b = xchg(&d->open, b);
 	if (unlikely(b))
-		lfstack_push(stack_of(d, slot), &b->node);
+		lfstack_push(stack_of(d, GATHERED), &b->node);
 }
 
 bool depot_gather(struct depot *d, unsigned int slot, const struct mag_slot *slots,
@@ -110,7 +113,7 @@ bool depot_gather(struct depot *d, unsigned int slot, const struct mag_slot *slo
 
 	/* so large as it gets: there is no use in two pieces of a part */
 	if (b && b->n + n > batch) {
-		lfstack_push(stack_of(d, slot), &b->node);
+		lfstack_push(stack_of(d, GATHERED), &b->node);
 		b = NULL;
 	}
 	if (!b) {
@@ -126,9 +129,9 @@ bool depot_gather(struct depot *d, unsigned int slot, const struct mag_slot *slo
 	/* before anyone can pop it, who subtracts what it has */
 	atomic_add_relaxed(&d->held, more);
 	if (b->n < batch)
-		open_put(d, slot, b);
+		open_put(d, b);
 	else
-		lfstack_push(stack_of(d, slot), &b->node);
+		lfstack_push(stack_of(d, GATHERED), &b->node);
 	return true;
 }
 
