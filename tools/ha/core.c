@@ -104,13 +104,7 @@ static void core_thread(struct target *t, const char *desc, size_t size)
 
 	if (size <= at || t->nr_threads >= MAX_THREADS)
 		return;
-	if (!(t->nr_threads & (t->nr_threads - 1))) {
-		size_t room = t->nr_threads ? 2 * t->nr_threads : 1;
-
-		t->threads = realloc(t->threads, room * sizeof(*t->threads));
-		if (!t->threads)
-			exit(fail("out of memory"));
-	}
+	t->threads = xgrow(t->threads, t->nr_threads, sizeof(*t->threads));
 	r = &t->threads[t->nr_threads++];
 	r->nr = (size - at) / sizeof(r->word[0]);
 	if (r->nr > ARRAY_SIZE(r->word))

@@ -386,17 +386,6 @@ static void copy_name(const struct layout *l, enum item i, const void *from, cha
 	to[at] = 0;
 }
 
-static void *grow(void *list, size_t nr, size_t size)
-{
-	if (nr & (nr - 1))
-		return list;
-	list = realloc(list, (nr ? 2 * nr : 1) * size);
-	if (!list)
-		exit(fail("out of memory"));
-	memset((char *)list + nr * size, 0, (nr ? nr : 1) * size);
-	return list;
-}
-
 /* Those in use; *small: bytes of their objects that have no span of their own. */
 static bool read_heaps(struct target *t, const struct layout *l, struct figures *f,
 		       uint64_t *small)
@@ -412,7 +401,7 @@ static bool read_heaps(struct target *t, const struct layout *l, struct figures 
 		ok = target_read(t, at, buf, value_of(l, N_sizeof_ha_heap));
 		if (!ok || !member(l, M_ha_heap_used, buf))
 			continue;
-		f->heaps = grow(f->heaps, f->nr_heaps, sizeof(*f->heaps));
+		f->heaps = xgrow(f->heaps, f->nr_heaps, sizeof(*f->heaps));
 		h = &f->heaps[f->nr_heaps++];
 		copy_name(l, M_ha_heap_name, buf, h->name);
 		h->limit = member(l, M_ha_heap_limit, buf);
@@ -444,7 +433,7 @@ static bool read_caches(struct target *t, const struct layout *l, struct figures
 		ok = target_read(t, at, buf, value_of(l, N_sizeof_ha_cache));
 		if (!ok || !member(l, M_ha_cache_used, buf))
 			continue;
-		f->caches = grow(f->caches, f->nr_caches, sizeof(*f->caches));
+		f->caches = xgrow(f->caches, f->nr_caches, sizeof(*f->caches));
 		c = &f->caches[f->nr_caches++];
 		copy_name(l, M_ha_cache_name, buf, c->name);
 		c->object_size = member(l, M_ha_cache_object_size, buf);
@@ -559,13 +548,11 @@ int figures_of(const char *what, struct figures *f)
 {
 	struct layout l;
 	struct target t;
-	int ret = target_open(&t, what);
+	int ret = layout_open(&t, what, &l);
 
 	if (ret)
 		return ret;
-	ret = layout_read(&t, &l);
-	if (!ret)
-		ret = figures_read(&t, &l, f);
+	ret = figures_read(&t, &l, f);
 	target_close(&t);
 	return ret;
 }

@@ -17,6 +17,8 @@
 int fail(const char *format, ...) __printf(1, 2);
 /* Memory or the end: a command of a moment has nothing to save. */
 void *xalloc(size_t nr, size_t size);
+/* A list of @nr elements, which has room for one more, zeroes, behind them: what @list is now. */
+void *xgrow(void *list, size_t nr, size_t size);
 /* Reads all of stdin's kind of numbers: a count from 1 to @max; 0 when it is none. */
 unsigned long parse_number(const char *text, unsigned long max);
 

@@ -200,3 +200,15 @@ int layout_read(struct target *t, struct layout *l)
 		return fail("%s: heaparena's description is damaged: %s", t->name, odd);
 	return 0;
 }
+
+int layout_open(struct target *t, const char *what, struct layout *l)
+{
+	int ret = target_open(t, what);
+
+	if (ret)
+		return ret;
+	ret = layout_read(t, l);
+	if (ret)
+		target_close(t);
+	return ret;
+}

@@ -37,6 +37,8 @@ struct layout {
 bool item_is_object(enum item i);
 /* Reads and checks it; 0, or the exit status with one line said. */
 int layout_read(struct target *t, struct layout *l);
+/* The same of @what, which stays open when it returns 0. */
+int layout_open(struct target *t, const char *what, struct layout *l);
 
 static inline uint64_t value_of(const struct layout *l, enum item i)
 {

@@ -363,13 +363,11 @@ static int look_at(const char *what, const struct leak_options *o)
 {
 	struct layout l;
 	struct target t;
-	int ret = target_open(&t, what);
+	int ret = layout_open(&t, what, &l);
 
 	if (ret)
 		return ret;
-	ret = layout_read(&t, &l);
-	if (!ret)
-		ret = leaks_look(&t, &l, o, stdout);
+	ret = leaks_look(&t, &l, o, stdout);
 	target_close(&t);
 	return ret;
 }

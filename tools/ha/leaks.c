@@ -130,11 +130,10 @@ static void look_at_held(pid_t pid)
 	if (asprintf(&name, "%d", (int)pid) < 0)
 		return;
 	f = open_memstream(&h->text, &size);
-	ret = !f || target_open(&t, name);
+	ret = !f || layout_open(&t, name, &l);
 	if (!ret) {
-		ret = layout_read(&t, &l);
 		fprintf(f, "\nha: leaks of process %d, %s\n\n", (int)pid, t.command);
-		ret = ret || leaks_look(&t, &l, &o, f);
+		ret = leaks_look(&t, &l, &o, f);
 		target_close(&t);
 	}
 	if (f)

@@ -13,18 +13,11 @@
 
 static struct map *map_add(struct maps *m)
 {
-	if (!(m->nr & (m->nr - 1))) {
-		size_t room = m->nr ? 2 * m->nr : 1;
-
-		m->map = realloc(m->map, room * sizeof(*m->map));
-		if (!m->map)
-			exit(fail("out of memory"));
-	}
-	m->map[m->nr] = (struct map){ 0 };
+	m->map = xgrow(m->map, m->nr, sizeof(*m->map));
 	return &m->map[m->nr++];
 }
 
-static bool read_live(struct target *t, struct maps *m)
+bool maps_of_process(pid_t pid, struct maps *m)
 {
 	uint64_t start, end, offset;
 	char path[32], perms[5], *line = NULL;
@@ -32,7 +25,8 @@ static bool read_live(struct target *t, struct maps *m)
 	int at;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", t->pid);
+	*m = (struct maps){ 0 };
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	f = fopen(path, "re");
 	if (!f)
 		return false;
@@ -96,9 +90,9 @@ static void read_core(struct target *t, struct maps *m)
 
 bool maps_read(struct target *t, struct maps *m)
 {
-	*m = (struct maps){ 0 };
 	if (t->live)
-		return read_live(t, m);
+		return maps_of_process(t->pid, m);
+	*m = (struct maps){ 0 };
 	read_core(t, m);
 	return true;
 }

@@ -22,6 +22,7 @@ struct maps {
 };
 
 /* False when they cannot be read. */
+bool maps_of_process(pid_t pid, struct maps *m);
 bool maps_read(struct target *t, struct maps *m);
 void maps_free(struct maps *m);
 /* The one that @addr is in, or NULL. */

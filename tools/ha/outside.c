@@ -92,13 +92,7 @@ static bool read_stack(struct reading *r, uint64_t at, uint64_t *older)
 
 	if (!target_read(r->t, at, head, value_of(l, N_sizeof_profile_stack)))
 		return false;
-	if (!(r->nr & (r->nr - 1))) {
-		size_t room = r->nr ? 2 * r->nr : 1;
-
-		r->stack = realloc(r->stack, room * sizeof(*r->stack));
-		if (!r->stack)
-			exit(fail("out of memory"));
-	}
+	r->stack = xgrow(r->stack, r->nr, sizeof(*r->stack));
 	s = &r->stack[r->nr++];
 	*s = (struct raw_stack){ .at = at, .nr = member(l, M_profile_stack_nr, head) };
 	if (s->nr > count_of(l, M_profile_stack_pc))
@@ -289,13 +283,7 @@ static void take_mappings(struct reading *r, struct profile *p, const struct map
 
 static void follow(struct followed_list *list, const struct layout *l, const char *sample)
 {
-	if (!(list->nr & (list->nr - 1))) {
-		size_t room = list->nr ? 2 * list->nr : 1;
-
-		list->f = realloc(list->f, room * sizeof(*list->f));
-		if (!list->f)
-			exit(fail("out of memory"));
-	}
+	list->f = xgrow(list->f, list->nr, sizeof(*list->f));
 	list->f[list->nr++] = (struct followed){
 		.addr = member(l, M_profile_sample_addr, sample),
 		.size = member(l, M_profile_sample_size, sample),

@@ -147,12 +147,10 @@ static int order(const char *what, const struct options *o, bool start)
 	if (source_by_signal(pid, o->signal))
 		return control_send(pid, o->signal, start ? HA_PROFILE_ORDER_START :
 				    HA_PROFILE_ORDER_STOP);
-	ret = target_open(&t, what);
+	ret = layout_open(&t, what, &l);
 	if (ret)
 		return ret;
-	ret = layout_read(&t, &l);
-	if (!ret)
-		ret = order_profile(&t, &l, start);
+	ret = order_profile(&t, &l, start);
 	target_close(&t);
 	return ret;
 }

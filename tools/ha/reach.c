@@ -51,7 +51,7 @@
 enum state {
 	OBJ_FREE,
 	OBJ_LIVE,		/* not reached, so far */
-	OBJ_TODO,		/* reached, its words not yet looked at */
+	OBJ_REACHED,		/* reached, its words not yet looked at */
 	OBJ_DONE,
 	OBJ_LEADER,		/* lost: nothing was seen to lead to it */
 	OBJ_INDIRECT,
@@ -99,16 +99,6 @@ struct scan {
 	uint64_t leader;	/* that these are lost with */
 	uint64_t leaving_sp;	/* of who called exit(); 0: nobody yet */
 };
-
-static void *grow(void *p, size_t nr, size_t size)
-{
-	if (nr & (nr - 1))
-		return p;
-	p = realloc(p, (nr ? 2 * nr : 1) * size);
-	if (!p)
-		exit(fail("out of memory"));
-	return p;
-}
 
 /*
  * Memory.
@@ -239,7 +229,7 @@ static void mark_word(struct scan *s, uint64_t word)
 	span = find_object(s, word & s->mask, &i);
 	if (!span || span->state[i] != OBJ_LIVE)
 		return;
-	span->state[i] = OBJ_TODO;
+	span->state[i] = OBJ_REACHED;
 	queue_span(s, span);
 }
 
@@ -260,9 +250,9 @@ static void look_into(struct scan *s, struct rspan *span)
 	for (uint32_t i = 0; i < span->nelems; i++) {
 		uint32_t from = i;
 
-		if (span->state[i] != OBJ_TODO)
+		if (span->state[i] != OBJ_REACHED)
 			continue;
-		while (i < span->nelems && span->state[i] == OBJ_TODO)
+		while (i < span->nelems && span->state[i] == OBJ_REACHED)
 			span->state[i++] = OBJ_DONE;
 		each_part(s, span->start + from * span->object_size,
 			  (i - from) * span->object_size, mark_words);
@@ -291,7 +281,7 @@ static void take_span(const struct span *from, void *arg)
 
 	if (!from->nr_live)
 		return;
-	s->span = grow(s->span, s->nr_spans, sizeof(*s->span));
+	s->span = xgrow(s->span, s->nr_spans, sizeof(*s->span));
 	span = &s->span[s->nr_spans++];
 	*span = (struct rspan){
 		.start = from->start,
@@ -302,7 +292,7 @@ static void take_span(const struct span *from, void *arg)
 		.state = xalloc(from->nelems, 1),
 	};
 	for (uint32_t i = 0; i < from->nelems; i++)
-		span->state[i] = !from->live[i] ? OBJ_FREE : from->heap ? OBJ_TODO : OBJ_LIVE;
+		span->state[i] = !from->live[i] ? OBJ_FREE : from->heap ? OBJ_REACHED : OBJ_LIVE;
 	for (uint64_t i = 0; i < a->nr; i++) {
 		uint64_t first, nr = from->nr_pages;
 
@@ -338,7 +328,7 @@ static int take_spans(struct scan *s, struct reach *r)
 				continue;
 			r->nr_live++;
 			r->live_bytes += s->span[i].object_size;
-			if (s->span[i].state[k] == OBJ_TODO)
+			if (s->span[i].state[k] == OBJ_REACHED)
 				queue_span(s, &s->span[i]);
 		}
 	return 0;
@@ -352,7 +342,7 @@ static void own_add(struct scan *s, uint64_t start, uint64_t end)
 {
 	if (end <= start)
 		return;
-	s->own.v = grow(s->own.v, s->own.nr, sizeof(*s->own.v));
+	s->own.v = xgrow(s->own.v, s->own.nr, sizeof(*s->own.v));
 	s->own.v[s->own.nr++] = (struct interval){ start, end };
 }
 
@@ -522,7 +512,7 @@ static void lose_word(struct scan *s, uint64_t word)
 		return;
 	/* a leader has been looked into already */
 	if (span->state[i] == OBJ_LIVE) {
-		s->stack = grow(s->stack, s->nr_stack, sizeof(*s->stack));
+		s->stack = xgrow(s->stack, s->nr_stack, sizeof(*s->stack));
 		s->stack[s->nr_stack++] = addr;
 	}
 	span->state[i] = OBJ_INDIRECT;
@@ -568,7 +558,7 @@ static void take_lost(struct scan *s, struct reach *r)
 		for (uint32_t k = 0; k < span->nelems; k++) {
 			if (span->state[k] != OBJ_LEADER && span->state[k] != OBJ_INDIRECT)
 				continue;
-			lost = grow(lost, nr, sizeof(*lost));
+			lost = xgrow(lost, nr, sizeof(*lost));
 			lost[nr++] = (struct lost){
 				span->start + k * span->object_size, span->object_size,
 				span->state[k] == OBJ_INDIRECT, span->states + k,

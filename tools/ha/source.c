@@ -56,13 +56,11 @@ int source_memory(const char *what, struct profile *p)
 	bool on, never;
 	struct layout l;
 	struct target t;
-	int ret = target_open(&t, what);
+	int ret = layout_open(&t, what, &l);
 
 	if (ret)
 		return ret;
-	ret = layout_read(&t, &l);
-	if (!ret)
-		ret = outside_profile(&t, &l, p, NULL);
+	ret = outside_profile(&t, &l, p, NULL);
 	if (!ret && outside_session(&t, &l, &on, &never) && never)
 		fprintf(stderr, "ha: %s: no heap profile was started%s%s%s\n", what,
 			t.live ? ": ha prof " : "", t.live ? what : "", t.live ? " start" : "");

@@ -28,6 +28,7 @@
 
 #include <heaparena/inspect.h>
 
+#include "maps.h"
 #include "target.h"
 
 #define LIB_NAME	"libheaparena"
@@ -249,14 +250,7 @@ bool target_find_inspect(struct target *t)
 
 struct range *target_range_add(struct target *t)
 {
-	if (!(t->nr_ranges & (t->nr_ranges - 1))) {
-		size_t room = t->nr_ranges ? 2 * t->nr_ranges : 1;
-
-		t->ranges = realloc(t->ranges, room * sizeof(*t->ranges));
-		if (!t->ranges)
-			exit(fail("out of memory"));
-	}
-	t->ranges[t->nr_ranges] = (struct range){ 0 };
+	t->ranges = xgrow(t->ranges, t->nr_ranges, sizeof(*t->ranges));
 	return &t->ranges[t->nr_ranges++];
 }
 
@@ -264,36 +258,26 @@ struct range *target_range_add(struct target *t)
  * Processes.
  */
 
+/* Files alone: what has no name, or one in brackets, is none. */
 static bool read_maps(struct target *t)
 {
-	char path[32], perms[5], *line = NULL;
-	uint64_t start, end, offset;
-	size_t size = 0;
-	int at;
-	FILE *f;
+	struct maps maps;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", t->pid);
-	f = fopen(path, "re");
-	if (!f)
+	if (!maps_of_process(t->pid, &maps))
 		return false;
-	while (getline(&line, &size, f) > 0 && t->nr_ranges < TARGET_MAX_RANGES) {
+	for (size_t i = 0; i < maps.nr; i++) {
+		const struct map *m = &maps.map[i];
 		struct range *r;
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*s %n",
-			   &start, &end, perms, &offset, &at) != 4)
-			continue;
-		line[strcspn(line, "\n")] = 0;
-		/* files alone: what has no name, or one in brackets, is none */
-		if (line[at] != '/' || perms[0] != 'r' || perms[2] == 'x' || perms[3] != 'p')
+		if (m->file[0] != '/' || !m->read || m->exec || m->shared)
 			continue;
 		r = target_range_add(t);
-		r->start = start;
-		r->end = end;
-		r->file = strdup(line + at);
+		r->start = m->start;
+		r->end = m->end;
+		r->file = strdup(m->file);
 		r->may_hold = true;
 	}
-	free(line);
-	fclose(f);
+	maps_free(&maps);
 	return true;
 }
 

@@ -31,6 +31,18 @@ void *xalloc(size_t nr, size_t size)
 	return p;
 }
 
+/* Room for a power of two, so that the number alone says when there is none left. */
+void *xgrow(void *list, size_t nr, size_t size)
+{
+	if (nr & (nr - 1))
+		return list;
+	list = realloc(list, (nr ? 2 * nr : 1) * size);
+	if (!list)
+		exit(fail("out of memory"));
+	memset((char *)list + nr * size, 0, (nr ? nr : 1) * size);
+	return list;
+}
+
 unsigned long parse_number(const char *text, unsigned long max)
 {
 	unsigned long n;

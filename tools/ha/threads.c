@@ -36,13 +36,7 @@ static size_t sp_word(const char *arch)
 
 static struct thread *add_thread(struct threads *all, pid_t tid)
 {
-	if (!(all->nr & (all->nr - 1))) {
-		size_t room = all->nr ? 2 * all->nr : 1;
-
-		all->th = realloc(all->th, room * sizeof(*all->th));
-		if (!all->th)
-			exit(fail("out of memory"));
-	}
+	all->th = xgrow(all->th, all->nr, sizeof(*all->th));
 	all->th[all->nr] = (struct thread){ .tid = tid };
 	return &all->th[all->nr++];
 }
