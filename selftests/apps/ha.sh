@@ -19,18 +19,6 @@ check()
 	if "$@"; then ok "$name"; else not_ok "$name"; fi
 }
 
-# status N COMMAND...: the exit status of COMMAND is N
-status()
-{
-	local want=$1 got
-
-	shift
-	"$@" >"$tmp/out" 2>"$tmp/err"
-	got=$?
-	[ "$got" -eq "$want" ] || comment "$tmp/err"
-	[ "$got" -eq "$want" ]
-}
-
 check "run gives the program's status" status 7 "$ha" run sh -c 'exit 7'
 check "arguments reach the program" \
 	test "$("$ha" run printf '%s|' a -c 'b c')" = 'a|-c|b c|'

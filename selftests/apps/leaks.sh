@@ -13,17 +13,6 @@ ha=$HA_BUILD/ha
 export HA_LIB
 unset HEAPARENA_CONF
 
-status()
-{
-	local want=$1 got
-
-	shift
-	"$@" >"$tmp/out" 2>"$tmp/err"
-	got=$?
-	[ "$got" -eq "$want" ] || echo "#   status $got" >>"$tmp/err"
-	[ "$got" -eq "$want" ]
-}
-
 flags="-O1 -g -fno-builtin -pthread -I $top/include"
 libs="-lnuma -lurcu-bp -pthread -ldl"
 

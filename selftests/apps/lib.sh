@@ -94,6 +94,20 @@ check()
 	fi
 }
 
+# status N command...: it ends with exit status N; what it says is in $tmp/out and $tmp/err
+status()
+{
+	local want=$1 got
+
+	shift
+	"$@" >"$tmp/out" 2>"$tmp/err"
+	got=$?
+	[ "$got" -eq "$want" ] && return
+	echo "#   status $got"
+	comment "$tmp/err"
+	return 1
+}
+
 # same "what" file file: one case; two empty files are no agreement
 same()
 {

@@ -26,18 +26,6 @@ check()
 	fi
 }
 
-# status N COMMAND...: the exit status of COMMAND is N
-status()
-{
-	local want=$1 got
-
-	shift
-	"$@" >"$tmp/out" 2>"$tmp/err"
-	got=$?
-	[ "$got" -eq "$want" ] || echo "#   status $got" >>"$tmp/err"
-	[ "$got" -eq "$want" ]
-}
-
 # ---- a program with known allocations ---------------------------------------
 
 cat >"$tmp/known.c" <<'END'
