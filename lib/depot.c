@@ -7,7 +7,7 @@
 #include <util/align.h>
 #include "depot.h"
 
-/* What comes from other nodes is nobody's here: the last first, whoever brought it. */
+/* The stack of what was gathered. */
 #define GATHERED	0
 
 void depot_init(struct depot *d, struct depot_stack *stacks, uint32_t max)

@@ -15,6 +15,9 @@
  *	stacks[...]
  *	open                          parts from other nodes
  *
+ * What was gathered from other nodes is nobody's, and goes to the first stack whoever
+ * brought it, so that the last of it is handed out first.
+ *
  * The open batch gathers what comes in parts, from CPUs of other nodes, which hold
  * less than a batch for each other node.  A part is added by who has exchanged the
  * batch out; it is exchanged in again, or pushed when no further part would fit.  So
@@ -24,7 +27,7 @@
  *	           push   pop   gather
  *	  push      -      -      -      - both at once, lock-free
  *	  pop       -      X      -      X one excludes the other from a stack (goes on to
- *	                                   the next)
+ *	                                   the next); one of two has the open batch
  *	  gather    -      -      2      2 the second opens a batch of its own; who finds
  *	                                   another in place when it puts its own back
  *	                                   pushes that one as it is

@@ -244,6 +244,29 @@ START_TEST(parts)
 }
 END_TEST
 
+/* Whoever brings them, the last batch that was gathered is popped first. */
+START_TEST(parts_in_turn)
+{
+	struct mag_slot slots[4];
+	struct mag_batch *b;
+	struct depot d;
+
+	vm_init();
+	depot_init(&d, fresh_stacks(), 10);
+	for (unsigned int i = 0; i < 12; i++) {
+		fill_part(slots, 4, 4 * i);
+		check(depot_gather(&d, 5 * i, slots, 4, 8));
+	}
+	check(depot_count(&d) == 6 && !d.open);
+	for (unsigned int i = 6; i-- > 0;) {
+		b = depot_pop(&d, 3 * i);
+		check(b && b->n == 8 && (uintptr_t)b->slots[0].obj == 8 * i);
+		batch_put(0, b);
+	}
+	check(!d.held);
+}
+END_TEST
+
 /* Without room, without memory, while another thread pops or has it in hand. */
 START_TEST(parts_declined)
 {
@@ -532,6 +555,7 @@ int main(void)
 	tcase_add_test(tc, own_first);
 	tcase_add_test(tc, bound);
 	tcase_add_loop_test(tc, parts, 1, 22);
+	tcase_add_test(tc, parts_in_turn);
 	tcase_add_test(tc, parts_declined);
 	tcase_add_test(tc, busy_popper);
 	tcase_add_test(tc, pool);
