@@ -298,7 +298,10 @@ static void hold(void)
 
 	if (fd < 0)
 		return;
-	/* registers are not seen from there: what they hold is on the stack as well */
+	/*
+	 * Registers are not seen from there.  Where the caller is not found what they hold
+	 * is on the stack as well, all of which is looked at then.
+	 */
 	__builtin_unwind_init();
 	unwind_caller_of(exit, &leaving);
 	static_assert(sizeof(conf.prof_hold) <= sizeof(addr.sun_path), "it was checked");

@@ -14,9 +14,9 @@
  * and then decays (PEAK_SHIFT), plus a sixteenth unless the whole process rests or
  * has used no more than before for as long, or what was given back and taken again
  * soon after, which decays as well: that was not to spare, however much is free.  A
- * load that swings faster than the peak decays keeps its pages; one that has gone down for good gives half of them up
- * soon, and the rest within seconds.  After Go's heap goal
- * (src/runtime/mgcscavenge.go), with time in place of collections.
+ * load that swings faster than the peak decays keeps its pages; one that has gone
+ * down for good gives half of them up soon, and the rest within seconds.  After Go's
+ * heap goal (src/runtime/mgcscavenge.go), with time in place of collections.
  *
  * Invariants:
  *  1. Memory is dropped only while it cannot be allocated: free pages are marked
