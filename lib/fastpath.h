@@ -18,22 +18,20 @@
 static_assert(sizeof(struct mag_hdr) == 1 << PAGE_ENTRY_SHIFT,
 	      "a shifted place is the offset of a header");
 
-/* Behind profile_due(): takes the object, which is a sample, perhaps. */
-void *take_due(struct mag_slot slot, uint8_t tag, size_t twice, int64_t step) __noinline
+/* Takes an object popped from @h, whose count has ended: a sample, perhaps. */
+void *take_due(struct mag_slot slot, struct mag_hdr *h, size_t twice) __noinline
 	__attribute__((returns_nonnull));
 
-/* An object of the class that is @twice / 2, popped with @mark. */
-static __always_inline void *take_slot(const struct mag_slot *slot, uint32_t mark,
-				       size_t twice)
+/* An object of the class that is @twice / 2, popped from @h. */
+static __always_inline void *take_slot(const struct mag_slot *slot, struct mag_hdr *h,
+				       bool due, size_t twice)
 {
-	int64_t step;
-
-	/* check:off: a line of its own in a large heap, not touched for nothing */
-	if (unlikely(mark & MAG_MORE) && !(uint8_t)mark)
+	/* check:off: the state is in a line of its own in a large heap, not touched for nothing */
+	if (unlikely(due) && !h->tag)
 		goto out;
-	if (unlikely(mark & MAG_MORE) && profile_due(twice, &step))
-		return take_due(*slot, mark, twice, step);
-	*slot->state = mark;
+	if (unlikely(due))
+		return take_due(*slot, h, twice);
+	*slot->state = h->tag;
 out:
 	if (!slot->obj)
 		__builtin_unreachable();	/* or callers would ask */
@@ -44,15 +42,16 @@ out:
 static __always_inline void *malloc_fast(size_t size)
 {
 	struct mag_slot slot;
-	uint32_t mark;
+	struct mag_hdr *h;
 	size_t twice;
+	bool due;
 
 	if (unlikely(size > MAX_SMALL_SIZE))
 		return NULL;
 	twice = class_twice[(size + 7) >> 3];
-	if (unlikely(!mcache_pop_twice(twice, &slot, &mark)))
+	if (unlikely(!mcache_pop_twice(twice, &slot, &h, &due)))
 		return NULL;
-	return take_slot(&slot, mark, twice);
+	return take_slot(&slot, h, due, twice);
 }
 
 /* An object of a size class as the fast paths see it. */

@@ -42,7 +42,7 @@ static INSPECT_TABLE(lib) = {
 	INSPECT_NUMBER(offset_mask, PLACE_OFFSET_MASK),
 	INSPECT_NUMBER(object_free, OBJECT_FREE),
 	INSPECT_NUMBER(object_sampled, OBJECT_SAMPLED),
-	INSPECT_NUMBER(slot_shift, MAG_SLOT_SHIFT),
+	INSPECT_NUMBER(slot_units, MAG_SLOT_UNITS),
 	INSPECT_NUMBER(size_classes_medium, FIRST_MEDIUM_CLASS),
 	INSPECT_SIZEOF(heap_arena),
 	INSPECT_SIZEOF(page_entry),

@@ -113,12 +113,12 @@ nomem:
 	return NULL;
 }
 
-void *take_due(struct mag_slot slot, uint8_t tag, size_t twice, int64_t step)
+void *take_due(struct mag_slot slot, struct mag_hdr *h, size_t twice)
 {
 	size_t size = size_classes[twice / 2].size;
 
-	*slot.state = profile_hit(size, step) && profile_take(slot.obj, size) ?
-		OBJECT_SAMPLED : tag;
+	*slot.state = profile_called(h, size) && profile_take(slot.obj, size) ?
+		OBJECT_SAMPLED : h->tag;
 	return slot.obj;
 }
 
@@ -143,10 +143,11 @@ static void *alloc_class_slow(size_t sc)
 static __always_inline void *alloc_class(size_t sc)
 {
 	struct mag_slot slot;
-	uint32_t mark;
+	struct mag_hdr *h;
+	bool due;
 
-	if (likely(mcache_pop_twice(2 * sc, &slot, &mark)))
-		return take_slot(&slot, mark, 2 * sc);
+	if (likely(mcache_pop_twice(2 * sc, &slot, &h, &due)))
+		return take_slot(&slot, h, due, 2 * sc);
 	return alloc_class_slow(sc);
 }
 
@@ -349,8 +350,9 @@ __export size_t ha_good_size(size_t size)
 static void *zalloc(size_t size)
 {
 	struct mag_slot slot;
-	uint32_t mark;
+	struct mag_hdr *h;
 	size_t sc;
+	bool due;
 	void *p;
 
 	if (likely(size <= MAX_SMALL_SIZE)) {
@@ -359,8 +361,8 @@ static void *zalloc(size_t size)
 	}
 	if (size <= MAX_MEDIUM_SIZE) {
 		sc = medium_class(size);
-		if (mcache_pop_twice(2 * sc, &slot, &mark))
-			return memset(take_slot(&slot, mark, 2 * sc), 0, size);
+		if (mcache_pop_twice(2 * sc, &slot, &h, &due))
+			return memset(take_slot(&slot, h, due, 2 * sc), 0, size);
 	}
 	/* not at hand: pages of which the heap may know that they are zero */
 	return alloc_large(size, 1, true);

@@ -38,11 +38,13 @@
 static bool any_pop(size_t sc, struct mag_slot *out)
 {
 	struct locked_slot *ls;
-	uint32_t mark;
+	void *rs = mcache_area();
 	bool ok;
 
-	if (mcache_area())
-		return mcache_pop_twice(2 * sc, out, &mark);
+	/* a slow path's objects are counted by its caller */
+	if (rs)
+		return rseq_mag_pop_n(rs, &mcache_id_off, &mcache_rows,
+				      sc << MAG_HDR_SHIFT, out, 1);
 	ls = slot_lock_own();
 	if (!ls)
 		return false;

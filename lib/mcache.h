@@ -10,13 +10,13 @@
 #include "mcache_slot.h"
 
 /*
- * One object for this CPU's node, of the class that is @twice / 2; false: take the
- * slow path.
+ * One object for this CPU's node, of the class that is @twice / 2, @from a magazine that
+ * has counted to its end if @due; see take_slot().  False: take the slow path.
  */
 static __always_inline bool mcache_pop_twice(size_t twice, struct mag_slot *out,
-					     uint32_t *mark)
+					     struct mag_hdr **from, bool *due)
 {
-	return rseq_mag_pop(mcache_rs, &mcache_id_off, &mcache_rows, twice, out, mark);
+	return rseq_mag_pop(mcache_rs, &mcache_id_off, &mcache_rows, twice, out, from, due);
 }
 
 /*

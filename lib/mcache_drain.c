@@ -11,19 +11,9 @@
  * Fork: no section needs to be waited for.  A thread that was inside one did not
  * commit, and does not exist in the child; committed magazines are whole.
  */
-#include <errno.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <util/probe.h>
 #include "mcache_drain.h"
 #include "mcentral.h"
-
-#ifndef MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ
-#define MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ		(1 << 7)
-#define MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ	(1 << 8)
-#endif
 
 static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
 static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
@@ -44,25 +34,6 @@ static void drain_hdrs(unsigned int slot, struct mag_hdr *hdrs)
 		}
 	}
 	PROBE(drain, slot, total);
-}
-
-/* Throw every thread of the process out of its section; false: cannot. */
-static bool fence_sections(void)
-{
-	static bool registered;
-	int saved = errno;
-	bool ok = true;
-
-	if (!registered) {
-		ok = syscall(SYS_membarrier,
-			     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
-		registered = ok;
-	}
-	if (ok)
-		ok = syscall(SYS_membarrier,
-			     MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
-	errno = saved;
-	return ok;
 }
 
 /* What a slot looks like from outside: the same twice means that it rests. */
@@ -119,7 +90,7 @@ static bool drain_rseq_slots(bool idle_only)
 		any = true;
 	}
 	/* From here on no section is inside the magazines (invariant 1). */
-	if (any && fence_sections())
+	if (any && slots_fence())
 		for (unsigned int i = 0; i < nr_slot_ids; i++)
 			if (bitmap_test(chosen, i))
 				drain_hdrs(i, slot_hdrs[i]);
@@ -196,7 +167,7 @@ static __no_tsan size_t hdrs_count(const struct mag_hdr *hdrs, unsigned int sc)
 	for (unsigned int row = 0; row < nr_rows(); row++) {
 		const struct mag_hdr *h = &hdrs[route_make(row, sc)];
 
-		n += (READ_ONCE(h->top) - h->base) >> MAG_SLOT_SHIFT;
+		n += (READ_ONCE(h->top) - h->base) / MAG_SLOT_UNITS;
 	}
 	return n;
 }

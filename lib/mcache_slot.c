@@ -10,8 +10,8 @@
  *	                                   | slots, 16 bytes each           |
  *	                                   +--------------------------------+
  *
- * All headers of a slot hold its mark, with MAG_MORE while the heap is profiled, so that
- * malloc counts what it pops, and without misuse detection, where it sets no state.
+ * All headers of a slot hold its tag.  Their counts make malloc call back: while the heap
+ * is profiled, for the next sample; without misuse detection each time, to set no state.
  *
  * The slot id.  With one node: the kernel's concurrency id (mm_cid), dense from 0
  * and never more than the threads or CPUs in use, where the kernel fills it, else
@@ -33,9 +33,11 @@
  * a batch are put together in the depot); as many slots as threads have run at once.
  */
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "conf.h"
@@ -51,6 +53,10 @@
 #define MAG_GAP			L1_CACHE_BYTES
 #ifndef AT_RSEQ_FEATURE_SIZE
 #define AT_RSEQ_FEATURE_SIZE	27
+#endif
+#ifndef MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ
+#define MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ		(1 << 7)
+#define MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ	(1 << 8)
 #endif
 
 /* glibc 2.35 and later register an area for each thread and say where. */
@@ -77,7 +83,7 @@ struct mag_hdr *slot_hdrs[MAX_CIDS];
 uint8_t slot_nid[MAX_CIDS];
 unsigned int nr_slot_ids;
 static bool rseq_usable;		/* (c) */
-static bool profiled;			/* (a) written under slots_lock: what is popped is counted */
+static bool profiled;			/* (a) written under slots_lock */
 
 enum thread_mode {
 	THREAD_NEW,
@@ -253,21 +259,78 @@ uint8_t mcache_tag(void)
 	return slot_tag(current_slot());
 }
 
-/* Under slots_lock, but for locked slots, which nobody pops from by a sequence. */
-static uint32_t slot_mark(unsigned int slot)
+/*
+ * Counts.
+ */
+
+bool slots_fence(void)
 {
-	return slot_tag(slot) |
-	       (atomic_load_relaxed(&profiled) || !conf.check ? MAG_MORE : 0);
+	static bool registered;		/* (l slots_lock) */
+	int saved = errno;
+	bool ok = true;
+
+	if (!registered) {
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+		registered = ok;
+	}
+	if (ok)
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+	errno = saved;
+	return ok;
 }
 
-/* No fence: the sign of a mark may be an old one for a moment. */
-void mcache_profile(bool on)
+/* What the magazines of a new slot begin with. */
+static int64_t slot_count(void)
+{
+	if (!conf.check)
+		return MAG_COUNT_EACH;
+	return atomic_load_relaxed(&profiled) ? PROFILE_ASKS : MAG_COUNT_MAX;
+}
+
+static void slot_ask(struct mag_hdr *hdrs)
+{
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
+		while (!mag_set_count(&hdrs[i], atomic_load_relaxed(&hdrs[i].word),
+				      PROFILE_ASKS))
+			;
+}
+
+/*
+ * A count that was set beside somebody's pops would be lost, so the slots are detached
+ * for as long.  Who cannot be thrown out of his section will have left it, or have been
+ * interrupted in it, which is the same, in a millisecond.
+ */
+void mcache_profile(void)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	bool any = false;
+
+	lock_acquire(&slots_lock);
+	atomic_store_relaxed(&profiled, true);
+	for (unsigned int i = 0; i < nr_slot_ids; i++) {
+		if (!slot_hdrs[i])
+			continue;
+		slot_detach(i);
+		any = true;
+	}
+	if (any && !slots_fence())
+		nanosleep(&ms, NULL);
+	for (unsigned int i = 0; i < nr_slot_ids && any; i++) {
+		if (!slot_hdrs[i])
+			continue;
+		slot_ask(slot_hdrs[i]);
+		slot_attach(i);
+	}
+	lock_release(&slots_lock);
+}
+
+/* Those that still count call once more, and are told. */
+void mcache_profile_over(void)
 {
 	lock_acquire(&slots_lock);
-	atomic_store_relaxed(&profiled, on);
-	for (unsigned int i = 0; i < nr_slot_ids && rseq_usable; i++)
-		for (unsigned int k = 0; slot_hdrs[i] && k < nr_rows() * ROUTE_CLASSES; k++)
-			WRITE_ONCE(slot_hdrs[i][k].mark, slot_mark(i));
+	atomic_store_relaxed(&profiled, false);
 	lock_release(&slots_lock);
 }
 
@@ -275,12 +338,19 @@ void mcache_profile(bool on)
  * Magazines.
  */
 
+static unsigned int remote_room(const struct size_class *k)
+{
+	size_t objects = min_size(k->batch, REMOTE_OBJECTS / topo.nr_nodes);
+
+	return min_size(objects, REMOTE_BYTES / k->size);
+}
+
 unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc)
 {
 	const struct size_class *k = &size_classes[sc];
 
 	if (row_nid(row) != nid)
-		return row < topo.nr_nodes ? min_size(k->batch, REMOTE_BYTES / k->size) : 0;
+		return row < topo.nr_nodes ? remote_room(k) : 0;
 	if (row >= topo.nr_nodes)
 		return k->size < FOREIGN_SIZE && conf.check ? k->batch : 0;
 	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
@@ -305,6 +375,8 @@ static struct mag_hdr *mcache_new(unsigned int slot, unsigned int nid)
 	for (unsigned int row = 0; row < nr_rows(); row++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
 			bytes += mag_bytes(nid, row, sc);
+	/* even the first header's to the last slot, see REMOTE_OBJECTS */
+	BUG_ON(bytes > MAG_REACH);
 	hdrs = meta_alloc(bytes);
 	if (!hdrs)
 		return NULL;
@@ -313,10 +385,8 @@ static struct mag_hdr *mcache_new(unsigned int slot, unsigned int nid)
 			unsigned int route = route_make(row, sc);
 			struct mag_hdr *h = &hdrs[route];
 
-			h->base = slots - route * sizeof(*h);
-			h->top = h->base;
-			h->mark = slot_mark(slot);
-			h->limit = h->base + mag_room(nid, row, sc) * MAG_SLOT_SIZE;
+			mag_init(h, slots - route * sizeof(*h), mag_room(nid, row, sc),
+				 slot_tag(slot), slot_count());
 			slots += mag_bytes(nid, row, sc);
 		}
 	}

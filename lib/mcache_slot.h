@@ -25,6 +25,8 @@
 #define FOREIGN_SIZE	1024
 /* Of one class, for another node: what a slot holds back is at most this. */
 #define REMOTE_BYTES	(16UL << 10)
+/* And for all the others together, of one class, this many objects. */
+#define REMOTE_OBJECTS	512
 
 struct locked_slot {
 	struct lock lock;
@@ -160,8 +162,14 @@ static inline unsigned int tag_slot(uint8_t tag)
 }
 /* Of the slot this thread is on. */
 uint8_t mcache_tag(void);
-/* While @on, what is popped has MAG_MORE; see lib/profile.c. */
-void mcache_profile(bool on);
+/*
+ * All magazines call at the next pop, to be told when again; those that are made from
+ * here on do so until mcache_profile_over().  See lib/profile.c.
+ */
+void mcache_profile(void);
+void mcache_profile_over(void);
+/* Throw every thread of the process out of its section; false: cannot. */
+bool slots_fence(void);
 
 /* The node this thread allocates from now. */
 unsigned int mcache_nid(void);

@@ -2,27 +2,32 @@
 /*
  * Heap profiles: sessions, and what malloc and free tell of.
  *
- *	off     malloc: pop; the mark that the magazine gives is the object's state
+ *	malloc  pop, by which the magazine counts
+ *	          count >= 0:  done
+ *	                < 0:   unwind, enter in the table, state OBJECT_SAMPLED; the
+ *	                       magazine is told a new count
  *
- *	on      malloc: pop; the mark says MAG_MORE, so before it is the state:
- *	          left -= step    >= 0:  done
- *	                          < 0:   unwind, enter in the table, state OBJECT_SAMPLED
+ *	off     counts are such that no pop gets there
  *
  *	free    the state of a sampled object is no slot's tag, so that the push of its
  *	        fast path declines as for any object of another slot; there the sample
  *	        ends.  Other objects are freed as ever, profile or not.
  *
- * Sampling.  The bytes that a thread allocates are a stream with a point in @mean of
+ * Sampling.  The bytes that are allocated are streams with a point in @mean of
  * them, at random (lib/poisson.h); an object is sampled when a point lies in it.  Its
  * bytes are those that it takes, its size class or pages, so that the estimate of
  * what is live means the same as in the statistics.  What an object grows by in place
  * is more of the stream: it may be sampled then, and its weight is that of all its
  * bytes.
  *
- * Distances are counted in units of the mean, not in bytes, so that they have the same
- * distribution in every session, and what is left of one says nothing but that its end
- * has not come: a thread goes on with it in the next session, and need not look which
- * one it is in.
+ * Each magazine is a stream, in which the distance to the next point is one of objects;
+ * what does not come out of a magazine is the stream of its thread.  Points have no
+ * memory: a magazine may be told anew at any time, and by any thread.
+ *
+ * A thread's distances are counted in units of the mean, not in bytes, so that they have
+ * the same distribution in every session, and what is left of one says nothing but that
+ * its end has not come: a thread goes on with it in the next session, and need not look
+ * which one it is in.
  *
  * The memory of a sample is the allocator's own; a sample calls the unwinder with no
  * lock held.  Where the unwinder allocates all the same (objects registered at run
@@ -61,7 +66,6 @@
 
 uint32_t profile_session;
 uint32_t profile_todo;
-int64_t profile_step[NR_SIZE_CLASSES];
 double profile_rate;
 __tls struct profile_thread profile_thread;
 
@@ -105,13 +109,64 @@ static void set_mean(uint64_t mean)
 
 	atomic_store_relaxed(&session.mean, mean);
 	__atomic_store(&profile_rate, &rate, __ATOMIC_RELAXED);
-	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-		atomic_store_relaxed(&profile_step[sc], step_of(size_classes[sc].size, mean));
 }
 
 static int64_t next_point(struct profile_thread *t)
 {
 	return poisson_draw(&t->rng, PROFILE_MEAN_UNITS);
+}
+
+static void seed(struct profile_thread *t)
+{
+	if (likely(t->rng))
+		return;
+	/* addresses differ by thread, and the clock by process */
+	t->rng = real_ns() ^ (uint64_t)(uintptr_t)t << 20;
+	t->left = next_point(t);
+}
+
+/* How many objects of @size bytes lie between two that are sampled, before the first. */
+static int64_t objects_between(struct profile_thread *t, size_t size)
+{
+	return poisson_draw(&t->rng, atomic_load_relaxed(&session.mean)) / size;
+}
+
+/*
+ * @count: how far the magazine had counted.  Either it was told how many objects to let
+ * pass, or it asks for the first time, and this one may be among those that pass.
+ */
+static bool next_count(struct profile_thread *t, size_t size, int64_t count, int64_t *next)
+{
+	bool hit = true;
+
+	*next = objects_between(t, size);
+	if (count < PROFILE_ASKS / 2) {
+		hit = !*next;
+		*next = hit ? objects_between(t, size) : *next - 1;
+	}
+	return hit;
+}
+
+bool profile_called(struct mag_hdr *h, size_t size)
+{
+	struct profile_thread *t = &profile_thread;
+	/* pairs with the release in profile_start(): the mean is of it, or later */
+	uint32_t now = smp_load_acquire(&profile_session);
+	int64_t count, next = MAG_COUNT_MAX;
+	bool hit = false;
+	uint64_t word;
+
+	seed(t);
+	do {
+		word = atomic_load_relaxed(&h->word);
+		count = mag_count(word);
+		/* somebody else has popped since, and has answered */
+		if (count >= 0)
+			return false;
+		if (now)
+			hit = next_count(t, size, count, &next);
+	} while (!mag_set_count(h, word, next));
+	return hit && !t->busy;
 }
 
 bool profile_hit(size_t size, int64_t step)
@@ -123,11 +178,7 @@ bool profile_hit(size_t size, int64_t step)
 	t->left += step;
 	if (!now || t->busy)
 		return false;
-	if (!t->rng) {
-		/* addresses differ by thread, and the clock by process */
-		t->rng = real_ns() ^ (uint64_t)(uintptr_t)t << 20;
-		t->left = next_point(t);
-	}
+	seed(t);
 	/* the caller may have taken that of another session, or of none */
 	t->left -= step_of(size, atomic_load_relaxed(&session.mean));
 	if (t->left >= 0)
@@ -225,7 +276,7 @@ int profile_start(uint64_t mean)
 		if (!++session.nr)
 			session.nr = 1;
 		smp_store_release(&profile_session, session.nr);
-		mcache_profile(true);
+		mcache_profile();
 	}
 	lock_release(&session.lock);
 	return err;
@@ -235,7 +286,7 @@ void profile_stop(void)
 {
 	lock_acquire(&session.lock);
 	if (profile_session) {
-		mcache_profile(false);
+		mcache_profile_over();
 		atomic_store_relaxed(&session.duration_ns,
 				     real_ns() - atomic_load_relaxed(&session.started_ns));
 		atomic_store_relaxed(&profile_session, 0);

@@ -23,7 +23,6 @@ extern uint32_t profile_session __hidden;	/* (a) */
 #define PROFILE_MEAN_UNITS	(1LL << 55)
 #define PROFILE_SURELY		(1LL << 62)
 
-extern int64_t profile_step[NR_SIZE_CLASSES] __hidden;	/* (a) an object's, by class */
 extern double profile_rate __hidden;			/* (a) a byte's */
 
 struct profile_thread {
@@ -39,24 +38,22 @@ static __always_inline bool profile_on(void)
 	return unlikely(atomic_load_relaxed(&profile_session) != 0);
 }
 
-/*
- * An object of the class that is @twice / 2 is being allocated: if true, profile_hit()
- * has to be asked.
- */
-static __always_inline bool profile_due(size_t twice, int64_t *step)
-{
-	/* the element of which this is one half: one instruction */
-	*step = atomic_load_relaxed((int64_t *)&((int32_t *)profile_step)[twice]);
-	return unlikely((profile_thread.left -= *step) < 0);
-}
+/* The count of a magazine that is to be set: far from any that a pop can lead to. */
+#define PROFILE_ASKS		(-(1LL << 40))
 
 /*
- * Behind it: a point of the process lies in these bytes.  @step: what has been
- * subtracted.
+ * An object of @size bytes was popped from @h and its count says to call: sets it anew.
+ * True: it is one to sample.
+ */
+struct mag_hdr;
+bool profile_called(struct mag_hdr *h, size_t size) __noinline;
+
+/*
+ * A point of the process lies in these bytes.  @step: what has been subtracted.
  */
 bool profile_hit(size_t size, int64_t step) __noinline;
 
-/* Is that an object to sample? */
+/* Another object, not from a magazine: is it one to sample? */
 static inline bool profile_count(size_t size)
 {
 	double rate, step;

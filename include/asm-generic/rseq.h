@@ -3,47 +3,59 @@
  * Magazines, and the five critical sections on them.
  *
  * A magazine is a stack of slots.  All headers of a slot id lie in one table, and
- * each holds byte offsets from itself, so that a pop is: load top, compare, load
- * slot, store top.
+ * each holds offsets from itself in units of half a slot, so that a pop is: load top,
+ * compare, load slot, subtract.
  *
- *	hdrs[route]                    slots (16 bytes each)
- *	+-----+------+-------+        +--------+--------+--   --+--------+
- *	| top | base | limit |  --->  | obj,st | obj,st |  ...  |        |
- *	+-----+------+-------+        +--------+--------+--   --+--------+
- *	                               ^base             ^top    ^limit
+ *	hdrs[route]                                slots (16 bytes each)
+ *	+-------------+------+-------+-----+      +--------+--------+--  --+--------+
+ *	| count | top | base | limit | tag | ---> | obj,st | obj,st |  ... |        |
+ *	+-------------+------+-------+-----+      +--------+--------+--  --+--------+
+ *	 48 bits, 16                               ^base             ^top   ^limit
+ *
+ * The tag names the id in a byte: who pops marks an object with it, and who pushes
+ * learns whether it was popped here.
+ *
+ * The count and top are one word.  mag_pop subtracts a slot from the one and 1 from the
+ * other by the same instruction, the sign of whose result it tells: so the caller is
+ * called back after a number of pops that has been set before (a heap profile's next
+ * sample), at no cost until then.  What does not take part in that: mag_pop_n, and the
+ * plain C versions.
  *
  * Invariants, outside of a critical section:
  *  1. base <= top <= limit, all multiples of the slot size from base.
  *  2. Slots in [base, top) hold objects that nobody else holds; what lies above
  *     top is garbage.
- *  3. base and limit change only while no thread can be inside a section on the
+ *  3. base, limit and tag change only while no thread can be inside a section on the
  *     slot (creation), so a section may trust them.
  *
  * A section starts with the index the kernel gives (concurrency id or cpu), and
- * ends with one store to top: the commit.  Preemption, migration or a signal
+ * ends with one store to the word of top: the commit.  Preemption, migration or a signal
  * before the commit restarts it; stores to slots above top before that are
  * harmless by 2.  The list, in pseudo-code; every <asm/rseq.h> has exactly these
  * as rseq_NAME(), and the plain C versions below, without tags, serve under a lock:
  *
- *   mag_pop(hdrs, idx, *out, *mark)   h = hdrs[idx]; idx is given twice over
+ *   mag_pop(hdrs, idx, *out, *from, *due)
+ *                                     h = hdrs[idx]; idx is given twice over
  *                                     if h.top == h.base: return false
- *                                     *out = slot below h.top; *mark = h.mark
- *                                     commit h.top -= 16; return true
+ *                                     *out = slot below h.top; *from = h
+ *                                     commit h.top -= 2, h.count -= 1
+ *                                     *due = h.count < 0; return true
  *   mag_push(hdrs, idx, slot)         h = hdrs[idx]
  *                                     if h.top >= h.limit: return false
  *                                     slot at h.top = slot
- *                                     commit h.top += 16; return true
- *   mag_push_own(..., tag)            if h.mark's byte != tag: say so; else the same
- *   mag_pop_n(hdrs, idx, dst, n)      n = min(n, (h.top - h.base) / 16)
+ *                                     commit h.top += 2; return true
+ *   mag_push_own(..., tag)            if h.tag != tag: say so; else the same
+ *   mag_pop_n(hdrs, idx, dst, n)      n = min(n, (h.top - h.base) / 2)
  *                                     copy the top n slots to dst
- *                                     commit h.top -= n * 16; return n
- *   mag_push_n(hdrs, idx, src, n)     n = min(n, (h.limit - h.top) / 16)
+ *                                     commit h.top -= n * 2; return n
+ *   mag_push_n(hdrs, idx, src, n)     n = min(n, (h.limit - h.top) / 2)
  *                                     copy the first n of src above top
- *                                     commit h.top += n * 16; return n
+ *                                     commit h.top += n * 2; return n
  *
- * The mark is a tag that names the id in a byte: who pops marks an object with it, and
- * who pushes learns whether it was popped here.  Its sign is for who pops alone: there
- * is more to do.  It changes at any time, and no section depends on it.
+ * A count may be set from anywhere, by mag_set_count().  Whether it stays is sure only
+ * while nobody can be inside a section on the slot: a commit that comes at the same time
+ * writes what it had read before.  top is in no danger: where it has changed, nothing
+ * is set.
  *
  * hdrs is what tab->row[id] leads to.  mag_pop is given a class, and a table of each
  * id's headers of its own node; the others are given a route (node and class), and a
@@ -56,6 +68,16 @@
 
 #define MAG_SLOT_SHIFT		4
 #define MAG_SLOT_SIZE		(1 << MAG_SLOT_SHIFT)
+#define MAG_UNIT_SHIFT		3	/* of top, base and limit */
+#define MAG_SLOT_UNITS		(MAG_SLOT_SIZE >> MAG_UNIT_SHIFT)
+#define MAG_COUNT_SHIFT		16
+/* From a header to the end of its magazine. */
+#define MAG_REACH		((1UL << MAG_COUNT_SHIFT) << MAG_UNIT_SHIFT)
+/* What mag_pop subtracts. */
+#define MAG_POP			((1 << MAG_COUNT_SHIFT) + MAG_SLOT_UNITS)
+/* Counts: 39 hours of a pop a nanosecond and nobody is called; as long, and each pop calls. */
+#define MAG_COUNT_MAX		((1LL << 47) - 1)
+#define MAG_COUNT_EACH		(-1LL)
 #define MAG_HDR_SHIFT		4
 #define MAX_CIDS		4096
 #define MAG_NR_HDRS		4096	/* of an id, at most */
@@ -70,7 +92,9 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <asm/atomic.h>
 #include <util/bug.h>
+#include <util/compiler.h>
 
 struct mag_slot {
 	void *obj;		/* the object */
@@ -78,10 +102,13 @@ struct mag_slot {
 };
 
 struct mag_hdr {		/* offsets from here */
-	uint32_t top;		/* (p) */
-	uint32_t base;		/* (c) */
-	uint32_t limit;		/* (c) */
-	uint32_t mark;		/* (a) tag of the id, the same in all its headers; MAG_MORE */
+	union {
+		uint64_t word;	/* (p) the count, top */
+		uint16_t top;
+	};
+	uint16_t base;		/* (c) */
+	uint16_t limit;		/* (c) */
+	uint8_t tag;		/* (c) of the id, the same in all its headers */
 };
 
 /*
@@ -95,10 +122,11 @@ struct mag_table {
 	ptrdiff_t row[MAX_CIDS];		/* (a) */
 };
 
-#define MAG_MORE	(1U << 31)
-
 static_assert(sizeof(struct mag_slot) == MAG_SLOT_SIZE, "asm scales by it");
 static_assert(sizeof(struct mag_hdr) == 1 << MAG_HDR_SHIFT, "asm scales by it");
+static_assert(MAG_SLOT_UNITS == 2, "asm adds and subtracts it");
+static_assert(offsetof(struct mag_hdr, base) == 8 && offsetof(struct mag_hdr, limit) == 10 &&
+	      offsetof(struct mag_hdr, tag) == 12, "asm knows them");
 
 enum mag_result {
 	MAG_DONE,
@@ -106,9 +134,40 @@ enum mag_result {
 	MAG_FOREIGN,		/* popped on another id */
 };
 
-static inline struct mag_slot *mag_slot_at(struct mag_hdr *h, uint32_t off)
+static inline struct mag_slot *mag_slot_at(struct mag_hdr *h, unsigned int off)
 {
-	return (struct mag_slot *)((char *)h + off);
+	return (struct mag_slot *)((char *)h + ((size_t)off << MAG_UNIT_SHIFT));
+}
+
+/* Objects in it. */
+static inline unsigned int mag_nr(const struct mag_hdr *h)
+{
+	return (unsigned int)(h->top - h->base) / MAG_SLOT_UNITS;
+}
+
+/* @off: bytes from here to its slots, @room of them; empty. */
+static inline void mag_init(struct mag_hdr *h, size_t off, unsigned int room, uint8_t tag,
+			    int64_t count)
+{
+	size_t base = off >> MAG_UNIT_SHIFT;
+
+	h->base = base;
+	h->limit = base + room * MAG_SLOT_UNITS;
+	h->tag = tag;
+	h->word = (uint64_t)count << MAG_COUNT_SHIFT | base;
+}
+
+static inline int64_t mag_count(uint64_t word)
+{
+	return (int64_t)word >> MAG_COUNT_SHIFT;
+}
+
+/* @word: what has been seen there; false: it is not any more. */
+static inline bool mag_set_count(struct mag_hdr *h, uint64_t word, int64_t count)
+{
+	uint64_t top = word & ((1UL << MAG_COUNT_SHIFT) - 1);
+
+	return try_cmpxchg_acquire(&h->word, word, (uint64_t)count << MAG_COUNT_SHIFT | top);
 }
 
 static inline bool mag_pop(struct mag_hdr *hdrs, size_t idx, struct mag_slot *out)
@@ -117,8 +176,8 @@ static inline bool mag_pop(struct mag_hdr *hdrs, size_t idx, struct mag_slot *ou
 
 	if (h->top == h->base)
 		return false;
-	*out = *mag_slot_at(h, h->top - MAG_SLOT_SIZE);
-	h->top -= MAG_SLOT_SIZE;
+	*out = *mag_slot_at(h, h->top - MAG_SLOT_UNITS);
+	h->top -= MAG_SLOT_UNITS;
 	return true;
 }
 
@@ -129,7 +188,7 @@ static inline bool mag_push(struct mag_hdr *hdrs, size_t idx, struct mag_slot sl
 	if (h->top >= h->limit)
 		return false;
 	*mag_slot_at(h, h->top) = slot;
-	h->top += MAG_SLOT_SIZE;
+	h->top += MAG_SLOT_UNITS;
 	return true;
 }
 
@@ -137,11 +196,11 @@ static inline size_t mag_pop_n(struct mag_hdr *hdrs, size_t idx,
 			       struct mag_slot *dst, size_t n)
 {
 	struct mag_hdr *h = &hdrs[idx];
-	size_t have = (h->top - h->base) >> MAG_SLOT_SHIFT;
+	size_t have = mag_nr(h);
 
 	if (n > have)
 		n = have;
-	h->top -= n << MAG_SLOT_SHIFT;
+	h->top -= n * MAG_SLOT_UNITS;
 	memcpy(dst, mag_slot_at(h, h->top), n << MAG_SLOT_SHIFT);
 	return n;
 }
@@ -150,12 +209,12 @@ static inline size_t mag_push_n(struct mag_hdr *hdrs, size_t idx,
 				const struct mag_slot *src, size_t n)
 {
 	struct mag_hdr *h = &hdrs[idx];
-	size_t room = (h->limit - h->top) >> MAG_SLOT_SHIFT;
+	size_t room = (h->limit - h->top) / MAG_SLOT_UNITS;
 
 	if (n > room)
 		n = room;
 	memcpy(mag_slot_at(h, h->top), src, n << MAG_SLOT_SHIFT);
-	h->top += n << MAG_SLOT_SHIFT;
+	h->top += n * MAG_SLOT_UNITS;
 	return n;
 }
 

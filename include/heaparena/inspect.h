@@ -111,7 +111,7 @@ extern const struct ha_inspect heaparena_inspect;
 	/* units */ \
 	N(page_shift) N(chunk_shift) N(arena_shift) N(region_shift) N(addr_bits) \
 	N(nr_classes) N(max_nodes) N(class_bits) N(route_shift) N(route_heap) \
-	N(offset_mask) N(object_free) N(object_sampled) N(slot_shift) N(rows_per_node) N(walk_block) \
+	N(offset_mask) N(object_free) N(object_sampled) N(slot_units) N(rows_per_node) N(walk_block) \
 	N(size_classes_medium) \
 	/* sizes of structures */ \
 	N(sizeof_heap_arena) N(sizeof_page_entry) N(sizeof_mspan) N(sizeof_mag_hdr) \

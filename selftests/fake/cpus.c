@@ -145,8 +145,7 @@ size_t cpus_cached(unsigned int cpu)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 			const struct mag_hdr *h = &hdrs[route_make(row, sc)];
 
-			bytes += (size_t)((h->top - h->base) >> MAG_SLOT_SHIFT) *
-				 size_classes[sc].size;
+			bytes += (size_t)mag_nr(h) * size_classes[sc].size;
 		}
 	}
 	return bytes;

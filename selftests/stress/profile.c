@@ -299,6 +299,72 @@ static void threads(void)
 }
 
 /*
+ * Threads that do nothing but allocate an object and free it, always the same one, while
+ * profiles begin and end beside them.
+ */
+static struct {
+	uint64_t pairs[8 * 64];		/* (a) one in 64: of each thread */
+	bool stop;			/* (a) */
+} beside;
+
+static void *keep_on(struct worker *w)
+{
+	uint64_t n = 0;
+
+	while (!__atomic_load_n(&beside.stop, __ATOMIC_RELAXED)) {
+		free(site_malloc(80));
+		__atomic_store_n(&beside.pairs[w->id * 64], ++n, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+static uint64_t nr_pairs(unsigned int nr)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < nr; i++)
+		n += __atomic_load_n(&beside.pairs[i * 64], __ATOMIC_SEQ_CST);
+	return n;
+}
+
+static void begins_beside(void)
+{
+	static const size_t means[] = { 8192, 65536, 3000 };
+	unsigned int nr = tap_opts.threads < 8 ? tap_opts.threads : 8;
+	struct worker w[8];
+
+	workers_start(w, nr, keep_on);
+	for (unsigned int k = 0; k < 9; k++) {
+		size_t mean = means[k % (sizeof(means) / sizeof(means[0]))];
+		double p = 1 - exp(-80. / mean), least, most, sigma;
+		uint64_t before = nr_pairs(nr), first, last;
+		int64_t v[NR_VALUES];
+		struct pprof f;
+
+		ha_profile_start(mean);
+		first = nr_pairs(nr);
+		usleep(30000);
+		last = nr_pairs(nr);
+		ha_profile_stop();
+		/* not before the start began nor after the stop is done; a pair is on its way */
+		most = nr_pairs(nr) - before + nr;
+		least = last - first > nr ? last - first - nr : 0;
+		sigma = sqrt(most * (1 - p) / p);
+		pprof_take(&f);
+		pprof_sum(&f, site_malloc, v);
+		ok(v[ALLOC_OBJECTS] >= least - 5 * sigma - 2 - least / 50000 &&
+		   v[ALLOC_OBJECTS] <= most + 5 * sigma + 2 + most / 50000 &&
+		   v[INUSE_OBJECTS] <= nr * (1 / p + 1),
+		   "pairs by %u threads, mean %zu", nr, mean);
+		diag("%.0f to %.0f, sigma %.0f: %lld, %lld live", least, most, sigma,
+		     (long long)v[ALLOC_OBJECTS], (long long)v[INUSE_OBJECTS]);
+		pprof_drop(&f);
+	}
+	__atomic_store_n(&beside.stop, true, __ATOMIC_RELAXED);
+	workers_join(w, nr);
+}
+
+/*
  * Stacks that stand at the same addresses and differ in a caller further out, or in
  * the size of a frame: each sample is that of its own.
  */
@@ -525,5 +591,6 @@ int main(int argc, char **argv)
 	paths();
 	deep_paths();
 	threads();
+	begins_beside();
 	return tap_done();
 }

@@ -158,8 +158,8 @@ static uint64_t cached_outside(unsigned int sc)
 		for (uint64_t row = 0; hdrs && row < rows; row++) {
 			uintptr_t h = hdrs + (row << value("class_bits") | sc) * stride;
 
-			n += (member("mag_hdr.top", h, 0) - member("mag_hdr.base", h, 0)) >>
-			     value("slot_shift");
+			n += (member("mag_hdr.top", h, 0) - member("mag_hdr.base", h, 0)) /
+			     value("slot_units");
 		}
 		/* Looking for the name of each of 4096 slots takes its time. */
 		if (i == 64 && i < nr_slots)

@@ -25,11 +25,12 @@ static bool get(unsigned int sc, struct mag_slot *slot)
 {
 	uintptr_t addr;
 	unsigned int route;
-	uint32_t mark;
+	struct mag_hdr *h;
 	uint8_t tag;
+	bool due;
 
-	if (mcache_pop_twice(2 * sc, slot, &mark))
-		tag = mark;
+	if (mcache_pop_twice(2 * sc, slot, &h, &due))
+		tag = h->tag;
 	else if (mcache_alloc_slow(sc, slot))
 		tag = mcache_tag();
 	else
@@ -109,6 +110,42 @@ static size_t cache_bound(unsigned int sc, unsigned int nr_slots)
 		depots += (mcentrals[n][sc].depot.max + NR_THREADS) * size_classes[sc].batch;
 	return mag * topo.nr_nodes * nr_slots + depots;
 }
+
+/*
+ * Each number of nodes: 16 bits reach all that a slot's headers lead to, and no magazine
+ * is in another.  _i: twice the nodes, and whether by locked slots.
+ */
+START_TEST(areas)
+{
+	struct heap_mode mode = { .fake = _i / 2, .locked = _i % 2 };
+	struct mag_slot slot;
+	struct mag_hdr *hdrs;
+	uintptr_t end = 0;
+	unsigned int id;
+
+	heap_layers_init(&mode);
+	check(get(1, &slot));
+	id = current_slot();
+	check(slot_exists(id) && slot_is_locked(id) == (mode.locked || !heap_has_rseq()));
+	hdrs = slot_is_locked(id) ? locked_slots[id - MAX_CIDS].hdrs : slot_hdrs[id];
+	for (unsigned int row = 0; row < nr_rows(); row++) {
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+			struct mag_hdr *h = &hdrs[route_make(row, sc)];
+			unsigned int room = mag_room(slot_node(id), row, sc);
+
+			check(h->base <= h->top && h->top <= h->limit);
+			check(h->limit == h->base + room * MAG_SLOT_UNITS);
+			check(h->tag == slot_tag(id));
+			if (!room)
+				continue;
+			check((uintptr_t)mag_slot_at(h, h->base) >= end);
+			end = (uintptr_t)mag_slot_at(h, h->limit);
+		}
+	}
+	put(slot);
+	check_goes_home();
+}
+END_TEST
 
 START_TEST(churn)
 {
@@ -576,6 +613,7 @@ int main(void)
 
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
+	tcase_add_loop_test(tc, areas, 2, 2 * MAX_NODES + 2);
 	tcase_add_loop_test(tc, churn, 0, modes);
 	tcase_add_loop_test(tc, waves, 0, modes);
 	tcase_add_loop_test(tc, routes, 2, modes);

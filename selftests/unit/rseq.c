@@ -30,20 +30,12 @@ struct table {
 	struct mag_slot slots[NR_MAGS][MAX_SLOTS];
 };
 
-/* The sign is for who pops, and nothing to who pushes. */
-static uint32_t mark_of(size_t i)
-{
-	return i % 2 ? TAG | MAG_MORE : TAG;
-}
-
 static void table_init(struct table *t, const unsigned int *sizes)
 {
 	for (unsigned int i = 0; i < NR_MAGS; i++) {
-		uint32_t base = (char *)t->slots[i] - (char *)&t->hdrs[i];
+		size_t off = (char *)t->slots[i] - (char *)&t->hdrs[i];
 
-		t->hdrs[i].base = t->hdrs[i].top = base;
-		t->hdrs[i].mark = mark_of(i);
-		t->hdrs[i].limit = base + sizes[i] * MAG_SLOT_SIZE;
+		mag_init(&t->hdrs[i], off, sizes[i], TAG, MAG_COUNT_MAX);
 	}
 }
 
@@ -63,16 +55,25 @@ static void *area(void)
 	return (char *)__builtin_thread_pointer() + __rseq_offset;
 }
 
-static bool pop(size_t i, struct mag_slot *out)
+/* *called: its count has ended. */
+static bool pop_counted(size_t i, struct mag_slot *out, bool *called)
 {
-	uint32_t mark = 0;
+	struct mag_hdr *h;
 	bool ok;
 
+	*called = false;
 	if (!by_rseq)
 		return mag_pop(table.hdrs, i, out);
-	ok = rseq_mag_pop(area(), &id_off, &rows, 2 * i, out, &mark);
-	check(!ok || mark == mark_of(i));
+	ok = rseq_mag_pop(area(), &id_off, &rows, 2 * i, out, &h, called);
+	check(!ok || h->tag == TAG);
 	return ok;
+}
+
+static bool pop(size_t i, struct mag_slot *out)
+{
+	bool called;
+
+	return pop_counted(i, out, &called);
 }
 
 static bool push(size_t i, struct mag_slot slot)
@@ -123,29 +124,35 @@ static const unsigned int model_sizes[NR_MAGS] = { 0, 1, 2, 3, 16, 31, 63, 64 };
 struct model {
 	struct mag_slot slot[NR_MAGS][MAX_SLOTS];
 	unsigned int nr[NR_MAGS];
+	int64_t count[NR_MAGS];
 };
 
 static void step(struct model *m, unsigned int i, struct unit_rand *r)
 {
 	struct mag_slot buf[MAX_SLOTS + 8], before[MAX_SLOTS + 8];
 	size_t n = rand_below(r, MAX_SLOTS + 4), room = model_sizes[i] - m->nr[i];
+	struct mag_hdr *h = &table.hdrs[i];
+	bool called;
 	size_t want;
 
 	for (unsigned int k = 0; k < ARRAY_SIZE(buf); k++)
 		buf[k] = token(rand_u64(r) >> 8);
 	memcpy(before, buf, sizeof(buf));
-	switch (rand_below(r, 4)) {
+	switch (rand_below(r, 5)) {
 	case 0:
 		check(push(i, buf[0]) == (room > 0));
 		if (room)
 			m->slot[i][m->nr[i]++] = buf[0];
 		break;
 	case 1:
-		check(pop(i, &buf[0]) == (m->nr[i] > 0));
-		if (m->nr[i])
+		check(pop_counted(i, &buf[0], &called) == (m->nr[i] > 0));
+		if (m->nr[i]) {
+			m->count[i] -= by_rseq;
+			check(called == (by_rseq && m->count[i] < 0));
 			check(same(&buf[0], &m->slot[i][--m->nr[i]], 1));
-		else
-			check(same(buf, before, 1));
+		} else {
+			check(!called && same(buf, before, 1));
+		}
 		break;
 	case 2:
 		want = n < room ? n : room;
@@ -153,6 +160,13 @@ static void step(struct model *m, unsigned int i, struct unit_rand *r)
 		memcpy(&m->slot[i][m->nr[i]], buf, want * sizeof(buf[0]));
 		m->nr[i] += want;
 		check(same(buf, before, ARRAY_SIZE(buf)));
+		break;
+	case 3:
+		m->count[i] = (int64_t)rand_below(r, 8) - 2;
+		if (rand_below(r, 8) == 0)
+			m->count[i] = rand_below(r, 2) ? MAG_COUNT_MAX : -MAG_COUNT_MAX / 2;
+		check(!mag_set_count(h, h->word ^ 1, 5));
+		check(mag_set_count(h, h->word, m->count[i]));
 		break;
 	default:
 		want = n < m->nr[i] ? n : m->nr[i];
@@ -170,15 +184,17 @@ START_TEST(model)
 	static struct model m;
 
 	begin(_i, model_sizes);
-	for (unsigned int k = 0; k < 60000; k++) {
+	for (unsigned int i = 0; i < NR_MAGS; i++)
+		m.count[i] = MAG_COUNT_MAX;
+	for (unsigned int k = 0; k < 80000; k++) {
 		step(&m, rand_below(&r, NR_MAGS), &r);
 		if (k % 64)
 			continue;
 		for (unsigned int i = 0; i < NR_MAGS; i++) {
 			struct mag_hdr *h = &table.hdrs[i];
 
-			check(h->top - h->base == m.nr[i] * MAG_SLOT_SIZE);
-			check(h->limit - h->base == model_sizes[i] * MAG_SLOT_SIZE);
+			check(mag_nr(h) == m.nr[i] && mag_count(h->word) == m.count[i]);
+			check((h->limit - h->base) * 8U == model_sizes[i] * MAG_SLOT_SIZE);
 			check(same(mag_slot_at(h, h->base), m.slot[i],
 				   m.nr[i]));
 		}
@@ -228,6 +244,7 @@ static struct {
 	struct table *by_cpu;
 	uint32_t holders[NR_TOKENS];	/* (a) threads that have it: 0 or 1 */
 	unsigned long moved;		/* (a) slots through sections */
+	unsigned long popped;		/* (a) of them one at a time */
 	unsigned long migrations;	/* (a) */
 } storm;
 
@@ -307,6 +324,7 @@ static void *storm_thread(void *arg)
 		switch (rand_below(&r, 4)) {
 		case 0:
 			n = pop(mag, &mine[nr]);
+			atomic_add_relaxed(&storm.popped, n);
 			break;
 		case 1:
 			n = pop_n(mag, mine + nr, 1 + rand_below(&r, 8));
@@ -330,6 +348,8 @@ START_TEST(storms)
 {
 	pthread_t t[NR_THREADS];
 
+	uint64_t counted = 0;
+
 	storm.by_cpu = calloc(CPU_SETSIZE, sizeof(struct table));
 	check(storm.by_cpu);
 	by_rseq = true;
@@ -347,7 +367,8 @@ START_TEST(storms)
 			struct mag_hdr *h = &storm.by_cpu[i].hdrs[m];
 
 			check(h->base <= h->top && h->top <= h->limit);
-			for (uint32_t o = h->base; o < h->top; o += MAG_SLOT_SIZE) {
+			counted += MAG_COUNT_MAX - mag_count(h->word);
+			for (uint32_t o = h->base; o < h->top; o += MAG_SLOT_UNITS) {
 				uintptr_t n = (uintptr_t)mag_slot_at(h, o)->obj / 16;
 
 				check(n < NR_TOKENS && storm.holders[n] == 0);
@@ -355,6 +376,8 @@ START_TEST(storms)
 			}
 		}
 	}
+	/* each pop once, however often its section began */
+	check(counted == storm.popped);
 	/* none is lost, none is there twice */
 	for (unsigned int n = 0; n < NR_TOKENS; n++)
 		check(storm.holders[n] == 1 << 16);

@@ -253,10 +253,11 @@ END_TEST
 static void through_caches(unsigned int sc, unsigned int n)
 {
 	static struct mag_slot slot[4000];
-	uint32_t mark;
+	struct mag_hdr *h;
+	bool due;
 
 	for (unsigned int i = 0; i < n; i++) {
-		check(mcache_pop_twice(2 * sc, &slot[i], &mark) ||
+		check(mcache_pop_twice(2 * sc, &slot[i], &h, &due) ||
 		      mcache_alloc_slow(sc, &slot[i]));
 		memset(slot[i].obj, 1, size_classes[sc].size);
 	}

@@ -28,7 +28,7 @@ ROUTE_SHIFT = 17 + 4			# lib/heap_arena.h: PLACE_ROUTE_SHIFT, PAGE_ENTRY_SHIFT
 ROUTE_CLASSES = 128
 ROUTE_HEAP = 127
 PLACE_OFFSET_MASK = (16 << PAGE_SHIFT) - 1
-MAG_SLOT_SHIFT = 4			# include/asm-generic/rseq.h
+MAG_SLOT_UNITS = 2			# include/asm-generic/rseq.h
 
 
 class Missing(gdb.GdbError):
@@ -179,9 +179,10 @@ class Library:
 		for h in hdrs:
 			# the nodes' rows, and as many of what goes out
 			for row in range(2 * nr_nodes):
-				w = words("I", h + row * ROUTE_CLASSES * 16, 4 * nr_classes)
+				# top, three that count, base, and three more
+				w = words("H", h + row * ROUTE_CLASSES * 16, 8 * nr_classes)
 				for sc in range(1, nr_classes):
-					counts[sc] += w[4 * sc] - w[4 * sc + 1] >> MAG_SLOT_SHIFT
+					counts[sc] += (w[8 * sc] - w[8 * sc + 4]) // MAG_SLOT_UNITS
 		central = self.var("mcentrals")
 		for n in range(nr_nodes):
 			for sc in range(1, nr_classes):

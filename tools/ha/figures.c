@@ -168,7 +168,7 @@ static void count_slot(const struct layout *l, const struct raw *r, uint64_t *ca
 			if (top < base || top > limit)
 				continue;
 			cached[row % r->nr_nodes * r->nr_classes + sc] +=
-				(top - base) >> value_of(l, N_slot_shift);
+				(top - base) / value_of(l, N_slot_units);
 		}
 	}
 }

@@ -42,7 +42,7 @@ static const struct {
 	{ N_region_shift, 24, 44 }, { N_addr_bits, 40, 57 }, { N_nr_classes, 2, 1024 },
 	{ N_max_nodes, 1, 1024 }, { N_class_bits, 1, 10 }, { N_route_shift, 1, 31 },
 	{ N_route_heap, 1, 65535 }, { N_offset_mask, 1, UINT32_MAX },
-	{ N_object_free, 0, 255 }, { N_slot_shift, 3, 6 }, { N_rows_per_node, 1, 8 },
+	{ N_object_free, 0, 255 }, { N_slot_units, 1, 64 }, { N_rows_per_node, 1, 8 },
 	{ N_walk_block, 1, 1 << 20 }, { N_size_classes_medium, 1, 1024 },
 	{ N_sizeof_heap_arena, 16, 1 << 20 }, { N_sizeof_page_entry, 8, 256 },
 	{ N_sizeof_mspan, 16, 4096 }, { N_sizeof_mag_hdr, 8, 256 },

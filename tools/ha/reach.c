@@ -442,8 +442,12 @@ static uint64_t stack_start(const struct scan *s, const struct map *m)
 {
 	const struct map *below = m > s->maps.map ? m - 1 : NULL;
 	uint64_t start = m->end;
+	bool guarded = true;
 
-	if (m->end - m->start > MAX_STACK || (below && below->end == m->start && below->read))
+	/* gdb may write a guard to a core file too, as a page that can be read */
+	if (below && below->end == m->start)
+		guarded = !below->read || (!s->t->live && !below->write);
+	if (m->end - m->start > MAX_STACK || !guarded)
 		return m->start;
 	for (size_t i = 0; i < s->threads->nr; i++) {
 		uint64_t sp = s->threads->th[i].sp;

@@ -54,36 +54,42 @@
 
 static __always_inline bool
 rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
-	     struct mag_slot *out, uint32_t *mark)
+	     struct mag_slot *out, struct mag_hdr **from, bool *due)
 {
 	struct mag_hdr *h;
-	uint64_t top, base;
-	uint32_t word;
+	uint64_t word, base;
 	void *obj;
 	uint8_t *state;
 
 again:
+	*due = false;
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"add %[h], %[h], %[twice], lsl #3\n\t"
-		"ldp %w[top], %w[base], [%[h]]\n\t"
-		"cmp %w[top], %w[base]\n\t"
+		"ldr %[word], [%[h]]\n\t"
+		"ldrh %w[base], [%[h], #8]\n\t"
+		"cmp %w[base], %w[word], uxth\n\t"
 		"b.eq %l[decline]\n\t"
-		"sub %w[top], %w[top], #16\n\t"
-		"add %[base], %[h], %[top]\n\t"
-		"ldp %[obj], %[state], [%[base]]\n\t"
-		"ldr %w[word], [%[h], #12]\n\t"
+		"add %[base], %[h], %w[word], uxth #3\n\t"
+		"ldp %[obj], %[state], [%[base], #-16]\n\t"
+		"sub %[word], %[word], #2\n\t"
 		RSEQ_INJECT(3)
-		"str %w[top], [%[h]]\n"
+		"subs %[word], %[word], #16, lsl #12\n\t"
+		"str %[word], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top), [base] "=&r" (base),
-		  [obj] "=&r" (obj), [state] "=&r" (state), [word] "=&r" (word)
+		"b.mi %l[called]\n\t"
+		: [h] "=&r" (h), [word] "=&r" (word), [base] "=&r" (base),
+		  [obj] "=&r" (obj), [state] "=&r" (state)
 		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice)
 		: "memory", "cc"
-		: decline, abort);
+		: decline, called, abort);
+	goto popped;
+called:
+	*due = true;
+popped:
 	out->obj = obj;
 	out->state = state;
-	*mark = word;
+	*from = h;
 	return true;
 decline:
 	return false;
@@ -96,23 +102,23 @@ rseq_mag_push(void *rs, const size_t *id_off, const struct mag_table *tab, size_
 	      struct mag_slot slot)
 {
 	struct mag_hdr *h;
-	uint64_t top, limit;
+	uint64_t word, limit;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"add %[h], %[h], %[off]\n\t"
-		"ldr %w[top], [%[h]]\n\t"
-		"ldr %w[limit], [%[h], #8]\n\t"
-		"cmp %w[top], %w[limit]\n\t"
-		"b.hs %l[decline]\n\t"
-		"add %[limit], %[h], %[top]\n\t"
+		"ldr %[word], [%[h]]\n\t"
+		"ldrh %w[limit], [%[h], #10]\n\t"
+		"cmp %w[limit], %w[word], uxth\n\t"
+		"b.ls %l[decline]\n\t"
+		"add %[limit], %[h], %w[word], uxth #3\n\t"
 		"stp %[obj], %[state], [%[limit]]\n\t"
-		"add %w[top], %w[top], #16\n\t"
+		"add %[word], %[word], #2\n\t"
 		RSEQ_INJECT(3)
-		"str %w[top], [%[h]]\n"
+		"str %[word], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top),
+		: [h] "=&r" (h), [word] "=&r" (word),
 		  [limit] "=&r" (limit)
 		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
@@ -130,7 +136,7 @@ rseq_mag_push_own(void *rs, const size_t *id_off, const struct mag_table *tab, s
 	      struct mag_slot slot, uint32_t tag)
 {
 	struct mag_hdr *h;
-	uint64_t top, limit;
+	uint64_t word, limit;
 
 again:
 	asm volatile goto(
@@ -139,17 +145,17 @@ again:
 		"ldrb %w[limit], [%[h], #12]\n\t"
 		"cmp %w[limit], %w[tag]\n\t"
 		"b.ne %l[foreign]\n\t"
-		"ldr %w[top], [%[h]]\n\t"
-		"ldr %w[limit], [%[h], #8]\n\t"
-		"cmp %w[top], %w[limit]\n\t"
-		"b.hs %l[decline]\n\t"
-		"add %[limit], %[h], %[top]\n\t"
+		"ldr %[word], [%[h]]\n\t"
+		"ldrh %w[limit], [%[h], #10]\n\t"
+		"cmp %w[limit], %w[word], uxth\n\t"
+		"b.ls %l[decline]\n\t"
+		"add %[limit], %[h], %w[word], uxth #3\n\t"
 		"stp %[obj], %[state], [%[limit]]\n\t"
-		"add %w[top], %w[top], #16\n\t"
+		"add %[word], %[word], #2\n\t"
 		RSEQ_INJECT(3)
-		"str %w[top], [%[h]]\n"
+		"str %[word], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top),
+		: [h] "=&r" (h), [word] "=&r" (word),
 		  [limit] "=&r" (limit)
 		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state),
@@ -171,30 +177,33 @@ rseq_mag_pop_n(void *rs, const size_t *id_off, const struct mag_table *tab, size
 	       struct mag_slot *dst, size_t n)
 {
 	struct mag_hdr *h;
-	uint64_t top, left, bytes, tmp;
+	uint64_t word, top, left, bytes, tmp;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"add %[h], %[h], %[off]\n\t"
-		"ldp %w[top], %w[bytes], [%[h]]\n\t"
-		"sub %w[bytes], %w[top], %w[bytes]\n\t"
+		"ldr %[word], [%[h]]\n\t"
+		"ldrh %w[bytes], [%[h], #8]\n\t"
+		"and %[top], %[word], #0xffff\n\t"
+		"sub %[bytes], %[top], %[bytes]\n\t"
+		"lsl %[bytes], %[bytes], #3\n\t"
 		"cmp %[bytes], %[want]\n\t"
 		"csel %[bytes], %[want], %[bytes], hi\n\t"
 		"cbz %[bytes], %l[decline]\n\t"
+		"add %[top], %[h], %[top], lsl #3\n\t"
 		"sub %[top], %[top], %[bytes]\n\t"
-		"add %[top], %[h], %[top]\n\t"
 		"mov %[left], %[bytes]\n"
 		"5:\n\t"
 		"sub %[left], %[left], #8\n\t"
 		"ldr %[tmp], [%[top], %[left]]\n\t"
 		"str %[tmp], [%[dst], %[left]]\n\t"
 		"cbnz %[left], 5b\n\t"
-		"sub %[top], %[top], %[h]\n\t"
+		"sub %[word], %[word], %[bytes], lsr #3\n\t"
 		RSEQ_INJECT(3)
-		"str %w[top], [%[h]]\n"
+		"str %[word], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		: [h] "=&r" (h), [word] "=&r" (word), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
@@ -212,31 +221,32 @@ rseq_mag_push_n(void *rs, const size_t *id_off, const struct mag_table *tab, siz
 		const struct mag_slot *src, size_t n)
 {
 	struct mag_hdr *h;
-	uint64_t top, left, bytes, tmp;
+	uint64_t word, top, left, bytes, tmp;
 
 again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"add %[h], %[h], %[off]\n\t"
-		"ldr %w[top], [%[h]]\n\t"
-		"ldr %w[bytes], [%[h], #8]\n\t"
-		"sub %w[bytes], %w[bytes], %w[top]\n\t"
+		"ldr %[word], [%[h]]\n\t"
+		"ldrh %w[bytes], [%[h], #10]\n\t"
+		"and %[top], %[word], #0xffff\n\t"
+		"sub %[bytes], %[bytes], %[top]\n\t"
+		"lsl %[bytes], %[bytes], #3\n\t"
 		"cmp %[bytes], %[want]\n\t"
 		"csel %[bytes], %[want], %[bytes], hi\n\t"
 		"cbz %[bytes], %l[decline]\n\t"
-		"add %[top], %[h], %[top]\n\t"
+		"add %[top], %[h], %[top], lsl #3\n\t"
 		"mov %[left], %[bytes]\n"
 		"5:\n\t"
 		"sub %[left], %[left], #8\n\t"
 		"ldr %[tmp], [%[src], %[left]]\n\t"
 		"str %[tmp], [%[top], %[left]]\n\t"
 		"cbnz %[left], 5b\n\t"
-		"add %[top], %[top], %[bytes]\n\t"
-		"sub %[top], %[top], %[h]\n\t"
+		"add %[word], %[word], %[bytes], lsr #3\n\t"
 		RSEQ_INJECT(3)
-		"str %w[top], [%[h]]\n"
+		"str %[word], [%[h]]\n"
 		RSEQ_SECTION_END
-		: [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
+		: [h] "=&r" (h), [word] "=&r" (word), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
 		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)

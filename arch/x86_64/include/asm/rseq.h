@@ -13,6 +13,7 @@
  *
  * @rs the thread's registered area, @id_off which of its fields is the id, @tab
  * the rows by id, @off the byte offset of the header meant, @twice double its index.
+ * [t] is the header's word from where that is loaded.
  */
 #ifndef _ASM_RSEQ_H
 #define _ASM_RSEQ_H
@@ -58,35 +59,41 @@
 
 static __always_inline bool
 rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
-	     struct mag_slot *out, uint32_t *mark)
+	     struct mag_slot *out, struct mag_hdr **from, bool *due)
 {
-	uint64_t t, h, top;
-	uint32_t word;
+	struct mag_hdr *h;
+	uint64_t t, top;
 	void *obj;
 	uint8_t *state;
 
 again:
+	*due = false;
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"leaq (%[h], %[twice], 8), %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
-		"cmpl 4(%[h]), %k[top]\n\t"
+		"movq (%[h]), %[t]\n\t"
+		"movzwl %w[t], %k[top]\n\t"
+		"cmpw 8(%[h]), %w[t]\n\t"
 		"je %l[decline]\n\t"
-		"movq -16(%[h], %[top]), %[obj]\n\t"
-		"movq -8(%[h], %[top]), %[state]\n\t"
-		"movl 12(%[h]), %[word]\n\t"
-		"subl $16, %k[top]\n\t"
+		"movq -16(%[h], %[top], 8), %[obj]\n\t"
+		"movq -8(%[h], %[top], 8), %[state]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"subq %[pop], %[t]\n\t"
+		"movq %[t], (%[h])\n\t"
 		RSEQ_SECTION_END
+		"js %l[called]\n\t"
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [obj] "=&a" (obj),
-		  [state] "=&r" (state), [word] "=&r" (word)
-		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice)
+		  [state] "=&r" (state)
+		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice), [pop] "i" (MAG_POP)
 		: "memory", "cc"
-		: decline, abort);
+		: decline, called, abort);
+	goto popped;
+called:
+	*due = true;
+popped:
 	out->obj = obj;
 	out->state = state;
-	*mark = word;
+	*from = h;
 	return true;
 decline:
 	return false;
@@ -104,14 +111,15 @@ again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"addq %[off], %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
-		"cmpl 8(%[h]), %k[top]\n\t"
+		"movq (%[h]), %[t]\n\t"
+		"movzwl %w[t], %k[top]\n\t"
+		"cmpw 10(%[h]), %w[t]\n\t"
 		"jae %l[decline]\n\t"
-		"movq %[obj], (%[h], %[top])\n\t"
-		"movq %[state], 8(%[h], %[top])\n\t"
-		"addl $16, %k[top]\n\t"
+		"movq %[obj], (%[h], %[top], 8)\n\t"
+		"movq %[state], 8(%[h], %[top], 8)\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"addq $2, %[t]\n\t"
+		"movq %[t], (%[h])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top)
 		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
@@ -137,14 +145,15 @@ again:
 		"addq %[off], %[h]\n\t"
 		"cmpb 12(%[h]), %b[tag]\n\t"
 		"jne %l[foreign]\n\t"
-		"movl (%[h]), %k[top]\n\t"
-		"cmpl 8(%[h]), %k[top]\n\t"
+		"movq (%[h]), %[t]\n\t"
+		"movzwl %w[t], %k[top]\n\t"
+		"cmpw 10(%[h]), %w[t]\n\t"
 		"jae %l[decline]\n\t"
-		"movq %[obj], (%[h], %[top])\n\t"
-		"movq %[state], 8(%[h], %[top])\n\t"
-		"addl $16, %k[top]\n\t"
+		"movq %[obj], (%[h], %[top], 8)\n\t"
+		"movq %[state], 8(%[h], %[top], 8)\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"addq $2, %[t]\n\t"
+		"movq %[t], (%[h])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top)
 		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
@@ -172,24 +181,27 @@ again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"addq %[off], %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
+		"movzwl (%[h]), %k[top]\n\t"
+		"movzwl 8(%[h]), %k[left]\n\t"
 		"movl %k[top], %k[bytes]\n\t"
-		"subl 4(%[h]), %k[bytes]\n\t"
+		"subl %k[left], %k[bytes]\n\t"
+		"shll $3, %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
 		"testq %[bytes], %[bytes]\n\t"
 		"jz %l[decline]\n\t"
+		"leaq (%[h], %[top], 8), %[top]\n\t"
 		"subq %[bytes], %[top]\n\t"
-		"addq %[h], %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
 		"movups -16(%[top], %[left]), %%xmm0\n\t"
 		"movups %%xmm0, -16(%[dst], %[left])\n\t"
 		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
-		"subq %[h], %[top]\n\t"
+		"movl %k[bytes], %k[left]\n\t"
+		"shrl $3, %k[left]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"subq %[left], (%[h])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes)
@@ -214,24 +226,25 @@ again:
 	asm volatile goto(
 		RSEQ_SECTION_BEGIN
 		"addq %[off], %[h]\n\t"
-		"movl (%[h]), %k[top]\n\t"
-		"movl 8(%[h]), %k[bytes]\n\t"
+		"movzwl (%[h]), %k[top]\n\t"
+		"movzwl 10(%[h]), %k[bytes]\n\t"
 		"subl %k[top], %k[bytes]\n\t"
+		"shll $3, %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
 		"testq %[bytes], %[bytes]\n\t"
 		"jz %l[decline]\n\t"
-		"addq %[h], %[top]\n\t"
+		"leaq (%[h], %[top], 8), %[top]\n\t"
 		"movq %[bytes], %[left]\n\t"
 		"5:\n\t"
 		"movups -16(%[src], %[left]), %%xmm0\n\t"
 		"movups %%xmm0, -16(%[top], %[left])\n\t"
 		"subq $16, %[left]\n\t"
 		"jnz 5b\n\t"
-		"addq %[bytes], %[top]\n\t"
-		"subq %[h], %[top]\n\t"
+		"movl %k[bytes], %k[left]\n\t"
+		"shrl $3, %k[left]\n\t"
 		RSEQ_INJECT(3)
-		"movl %k[top], (%[h])\n\t"
+		"addq %[left], (%[h])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes)
