@@ -36,13 +36,13 @@ static void drain_hdrs(unsigned int slot, struct mag_hdr *hdrs)
 	PROBE(drain, slot, total);
 }
 
-/* What a slot looks like from outside: the same twice means that it rests. */
+/* What a slot looks like from outside, tops and pops: the same twice means that it rests. */
 static uint32_t hdrs_look(const struct mag_hdr *hdrs)
 {
 	uint32_t sum = 1;
 
 	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
-		sum = sum * 31 + READ_ONCE(hdrs[i].top);
+		sum = sum * 31 + (uint32_t)atomic_load_relaxed(&hdrs[i].word);
 	return sum;
 }
 

@@ -8,9 +8,9 @@
  *		slow path, so that no call takes long; it begins when the epoch is
  *		another than at the end of the last one
  *
- * A magazine that comes back to the same height by chance is taken for one that has
- * rested; it costs a refill.  Depots come first, because what of a magazine goes home
- * counts as use of its class.
+ * What a magazine looks like is its height and how often it was popped, modulo 2^16: who
+ * takes and gives the same few objects all the time comes back to the same height.  Depots
+ * come first, because what of a magazine goes home counts as use of its class.
  */
 #include "mcentral.h"
 #include "rest.h"
@@ -23,7 +23,7 @@ static uint32_t look_at(unsigned int i, const struct mag_hdr *hdrs,
 {
 	const struct mcentral *mc;
 	const struct mag_hdr *h;
-	uint32_t top;
+	uint32_t look;
 
 	if (i < nr_depots) {
 		mc = &mcentrals[route_nid(i)][route_class(i)];
@@ -31,9 +31,9 @@ static uint32_t look_at(unsigned int i, const struct mag_hdr *hdrs,
 		return mcentral_nr_refills(mc) + atomic_load_relaxed(&mc->nr_flushes);
 	}
 	h = &hdrs[i - nr_depots];
-	top = READ_ONCE(h->top);
-	*empty = top == h->base;
-	return top;
+	look = atomic_load_relaxed(&h->word);
+	*empty = (uint16_t)look == h->base;
+	return look;
 }
 
 int rest_next(struct rest *r, const struct mag_hdr *hdrs, unsigned int nr_depots,

@@ -18,8 +18,8 @@
  * The count and top are one word.  mag_pop subtracts a slot from the one and 1 from the
  * other by the same instruction, the sign of whose result it tells: so the caller is
  * called back after a number of pops that has been set before (a heap profile's next
- * sample), at no cost until then.  What does not take part in that: mag_pop_n, and the
- * plain C versions.
+ * sample), at no cost until then.  mag_pop_n does not count, and the plain C versions
+ * call nobody.
  *
  * Invariants, outside of a critical section:
  *  1. base <= top <= limit, all multiples of the slot size from base.
@@ -177,7 +177,7 @@ static inline bool mag_pop(struct mag_hdr *hdrs, size_t idx, struct mag_slot *ou
 	if (h->top == h->base)
 		return false;
 	*out = *mag_slot_at(h, h->top - MAG_SLOT_UNITS);
-	h->top -= MAG_SLOT_UNITS;
+	h->word -= MAG_POP;
 	return true;
 }
 

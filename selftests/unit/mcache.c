@@ -512,12 +512,17 @@ START_TEST(fork_locks)
 }
 END_TEST
 
-/* What nobody has used for two epochs goes home, whoever is busy with another class. */
+/*
+ * What nobody has used for two epochs goes home, whoever is busy with another class; not
+ * what is used, and always put back.
+ */
 START_TEST(rested)
 {
 	static struct mag_slot s[3000];
 	const unsigned int sc = small_class(64), other = small_class(256);
+	const unsigned int used = small_class(128);
 	struct mcentral *mc = &mcentrals[0][sc];
+	struct mag_slot slot;
 	cpu_set_t here;
 
 	heap_layers_init(&heap_modes[_i]);
@@ -534,8 +539,11 @@ START_TEST(rested)
 			check(get(other, &s[i]));
 		for (unsigned int i = ARRAY_SIZE(s); i-- > 0;)
 			put(s[i]);
+		check(get(used, &slot));
+		put(slot);
 		atomic_add_relaxed(&mheap_epoch, 1);
 	}
+	check(mcache_nr_cached(used) && mcentral_nr_refills(&mcentrals[0][used]) == 1);
 	check(!mcache_nr_cached(sc) && mc->nr_out == 0 && mc->nr_spans == 0);
 	check(mcache_nr_cached(other));
 	check_goes_home();

@@ -147,7 +147,7 @@ static void step(struct model *m, unsigned int i, struct unit_rand *r)
 	case 1:
 		check(pop_counted(i, &buf[0], &called) == (m->nr[i] > 0));
 		if (m->nr[i]) {
-			m->count[i] -= by_rseq;
+			m->count[i]--;
 			check(called == (by_rseq && m->count[i] < 0));
 			check(same(&buf[0], &m->slot[i][--m->nr[i]], 1));
 		} else {
