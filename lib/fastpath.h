@@ -12,7 +12,6 @@
 #include "heap_arena.h"
 #include "mcache.h"
 #include "mspan.h"
-#include "profile.h"
 #include "sizeclasses.h"
 
 static_assert(sizeof(struct mag_hdr) == 1 << PAGE_ENTRY_SHIFT,

@@ -297,6 +297,16 @@ static void slot_ask(struct mag_hdr *hdrs)
 			;
 }
 
+/* No point at which a thread could be cancelled. */
+static void wait_a_while(void)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	int saved = errno;
+
+	syscall(SYS_nanosleep, &ms, NULL);
+	errno = saved;
+}
+
 /*
  * A count that was set beside somebody's pops would be lost, so the slots are detached
  * for as long.  Who cannot be thrown out of his section will have left it, or have been
@@ -304,7 +314,6 @@ static void slot_ask(struct mag_hdr *hdrs)
  */
 void mcache_profile(void)
 {
-	const struct timespec ms = { .tv_nsec = 1000000 };
 	bool any = false;
 
 	lock_acquire(&slots_lock);
@@ -316,7 +325,7 @@ void mcache_profile(void)
 		any = true;
 	}
 	if (any && !slots_fence())
-		nanosleep(&ms, NULL);
+		wait_a_while();
 	for (unsigned int i = 0; i < nr_slot_ids && any; i++) {
 		if (!slot_hdrs[i])
 			continue;

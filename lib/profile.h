@@ -12,6 +12,8 @@
 #include <util/compiler.h>
 #include "sizeclasses.h"
 
+struct mag_hdr;
+
 /* Counts the sessions; 0: nothing is profiled. */
 extern uint32_t profile_session __hidden;	/* (a) */
 
@@ -45,15 +47,15 @@ static __always_inline bool profile_on(void)
  * An object of @size bytes was popped from @h and its count says to call: sets it anew.
  * True: it is one to sample.
  */
-struct mag_hdr;
 bool profile_called(struct mag_hdr *h, size_t size) __noinline;
 
 /*
- * A point of the process lies in these bytes.  @step: what has been subtracted.
+ * Behind profile_count(): a point of the process lies in these bytes.  @step: what has
+ * been subtracted.
  */
 bool profile_hit(size_t size, int64_t step) __noinline;
 
-/* Another object, not from a magazine: is it one to sample? */
+/* Another object, not by a pop: is it one to sample? */
 static inline bool profile_count(size_t size)
 {
 	double rate, step;
