@@ -27,6 +27,7 @@
 #include "profile.h"
 
 #define SHED_BATCHES		8	/* that a slow path takes home for others */
+#define FLOOR_STEP		8	/* objects that a floor is lowered by */
 /* Sets of the L1 cache of a page; a step that comes by all of them. */
 #define L1_SETS			64
 #define COLOUR_STEP		(13 * L1_CACHE_BYTES)
@@ -183,6 +184,17 @@ static void look_for_rested(unsigned int slot)
 			break;
 }
 
+/* There may be objects below the floor. */
+static bool lower_floor(unsigned int slot, unsigned int nid, size_t sc)
+{
+	struct mag_hdr *hdrs;
+
+	if (slot_is_locked(slot))
+		return false;
+	hdrs = READ_ONCE(slot_hdrs[slot]);
+	return hdrs && mag_lower_floor(&hdrs[route_make(nid, sc)], FLOOR_STEP);
+}
+
 bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 {
 	struct mag_slot stack[MAX_BATCH], *slots = stack;
@@ -196,6 +208,8 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 		return true;
 	nid = mcache_nid();
 	slot = current_slot();
+	if (lower_floor(slot, nid, sc) && any_pop(sc, out))
+		return true;
 	b = depot_pop(&mcentrals[nid][sc].depot, slot);
 	if (b) {
 		slots = b->slots;

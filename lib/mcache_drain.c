@@ -8,6 +8,12 @@
  * then nobody is in its magazines but who holds slots_lock.  Locked slots have their
  * lock.
  *
+ * A slot that is busy may have much that it does not use: below what it pops and pushes
+ * lie objects that have been there since a busier time, and each keeps a page.  So floors
+ * are raised to the tops once a second (<asm-generic/rseq.h>), and what is below one a
+ * second later goes home, when it is enough to be worth a fence.  The slot is detached
+ * for no longer than it takes to move that to a buffer.
+ *
  * Fork: no section needs to be waited for.  A thread that was inside one did not
  * commit, and does not exist in the child; committed magazines are whole.
  */
@@ -15,6 +21,17 @@
 #include "mcache_drain.h"
 #include "mcentral.h"
 
+#define COLD_MIN	128	/* objects of a slot that are worth a fence */
+#define COLD_MAX	1024	/* in a second */
+
+struct cold_run {
+	uint16_t route;
+	uint16_t n;
+};
+
+/* (l slots_lock) out of magazines and not in spans yet */
+static struct mag_slot cold_slots[COLD_MAX];
+static struct cold_run cold_runs[COLD_MAX];
 static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
 static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
 
@@ -123,6 +140,118 @@ static bool drain_locked_slots(bool idle_only)
 		lock_release(&ls->lock);
 	}
 	return all_done;
+}
+
+/*
+ * Cold objects.
+ */
+
+/* How many; those of a slot that has too few may be used again for a second. */
+static unsigned int look_for_cold(struct mag_hdr *hdrs)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
+		n += mag_nr_cold(&hdrs[i]);
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES && n < COLD_MIN; i++)
+		mag_raise_floor(&hdrs[i]);
+	return n;
+}
+
+/* At most a batch, or @max, of a magazine; nobody is in it. */
+static unsigned int take_cold(struct mag_hdr *h, struct mag_slot *dst, unsigned int max)
+{
+	unsigned int n = min_size(mag_nr_cold(h), min_size(max, MAX_BATCH));
+	struct mag_slot *bottom = mag_slot_at(h, h->base);
+	unsigned int left = mag_nr(h) - n;
+
+	memcpy(dst, bottom, n * sizeof(*dst));
+	memmove(bottom, bottom + n, left * sizeof(*bottom));
+	mag_lower_floor(h, n);
+	h->top -= n * MAG_SLOT_UNITS;
+	return n;
+}
+
+/* What of @hdrs has room behind the first *nr slots and *nr_runs runs. */
+static void collect_cold(struct mag_hdr *hdrs, unsigned int *nr, unsigned int *nr_runs)
+{
+	unsigned int n;
+
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++) {
+		while ((n = take_cold(&hdrs[i], cold_slots + *nr, COLD_MAX - *nr))) {
+			cold_runs[(*nr_runs)++] = (struct cold_run){ i, n };
+			*nr += n;
+		}
+	}
+}
+
+static void free_cold(unsigned int nr_runs)
+{
+	struct mag_slot *slots = cold_slots;
+
+	for (unsigned int i = 0; i < nr_runs; i++) {
+		unsigned int route = cold_runs[i].route, n = cold_runs[i].n;
+
+		mcentral_free(row_nid(route_nid(route)), route_class(route), slots, n);
+		slots_forget(slots, n);
+		slots += n;
+	}
+}
+
+static void trim_rseq_slots(void)
+{
+	uint64_t chosen[MAX_CIDS / 64] = { 0 };
+	unsigned int nr = 0, nr_runs = 0;
+	bool any = false;
+
+	lock_acquire(&slots_lock);
+	for (unsigned int i = 0; i < nr_slot_ids; i++) {
+		if (!slot_hdrs[i] || look_for_cold(slot_hdrs[i]) < COLD_MIN)
+			continue;
+		bitmap_set(chosen, i);
+		slot_detach(i);
+		any = true;
+	}
+	if (any && slots_fence())
+		for (unsigned int i = 0; i < nr_slot_ids; i++)
+			if (bitmap_test(chosen, i))
+				collect_cold(slot_hdrs[i], &nr, &nr_runs);
+	for (unsigned int i = 0; i < nr_slot_ids && any; i++)
+		if (bitmap_test(chosen, i))
+			slot_attach(i);
+	free_cold(nr_runs);
+	lock_release(&slots_lock);
+}
+
+/* Under the slot's lock. */
+static void trim_locked_slot(struct mag_hdr *hdrs)
+{
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int n;
+
+	if (look_for_cold(hdrs) < COLD_MIN)
+		return;
+	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++) {
+		while ((n = take_cold(&hdrs[i], slots, MAX_BATCH))) {
+			mcentral_free(row_nid(route_nid(i)), route_class(i), slots, n);
+			slots_forget(slots, n);
+		}
+	}
+}
+
+void mcache_drain_cold(void)
+{
+	if (mcache_uses_rseq())
+		trim_rseq_slots();
+	for (unsigned int i = 0; i < NR_LOCKED; i++) {
+		struct locked_slot *ls = &locked_slots[i];
+
+		if (!smp_load_acquire(&ls->hdrs))
+			continue;
+		lock_acquire(&ls->lock);
+		trim_locked_slot(ls->hdrs);
+		lock_release(&ls->lock);
+	}
 }
 
 /* A child inherits every slot and runs on one: the rest is taken into reach. */

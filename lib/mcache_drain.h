@@ -21,6 +21,8 @@ void mcache_drain_all(void);
  * when no slot is in use.
  */
 bool mcache_drain_idle(void);
+/* Of the others, what was not used since the last call, if it is much. */
+void mcache_drain_cold(void);
 /* After a fork: what other CPUs had cached is taken back by who refills first. */
 void mcache_drain_inherited(unsigned int slot);
 

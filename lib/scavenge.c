@@ -384,6 +384,7 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns)
 	if (now_ms - sc.rest_at >= (limit_close() ? REST_CLOSE_MS : REST_MS)) {
 		sc.rest_at = now_ms;
 		sc.slots_done = mcache_drain_idle();
+		mcache_drain_cold();
 		if (mcache_cached_bytes() > limit_cache_max())
 			mcache_drain_all();
 		events = 0;

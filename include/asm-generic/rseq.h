@@ -7,10 +7,10 @@
  * compare, load slot, subtract.
  *
  *	hdrs[route]                                slots (16 bytes each)
- *	+-------------+------+-------+-----+      +--------+--------+--  --+--------+
- *	| count | top | base | limit | tag | ---> | obj,st | obj,st |  ... |        |
- *	+-------------+------+-------+-----+      +--------+--------+--  --+--------+
- *	 48 bits, 16                               ^base             ^top   ^limit
+ *	+-------------+-------+-------+-----+------+      +--------+--------+-- --+-----+
+ *	| count | top | floor | limit | tag | base | ---> | obj,st | obj,st | ... |     |
+ *	+-------------+-------+-------+-----+------+      +--------+--------+-- --+-----+
+ *	 48 bits, 16                                       ^base    ^floor   ^top  ^limit
  *
  * The tag names the id in a byte: who pops marks an object with it, and who pushes
  * learns whether it was popped here.
@@ -20,6 +20,10 @@
  * called back after a number of pops that has been set before (a heap profile's next
  * sample), at no cost until then.  mag_pop_n does not count, and the plain C versions
  * call nobody.
+ *
+ * mag_pop stops at the floor, which is base at first.  It may be set from anywhere, at any
+ * time, to anything between base and limit: who finds it above base, and objects all the
+ * same, lowers it, so that what lies below one that has been raised has not been used since.
  *
  * Invariants, outside of a critical section:
  *  1. base <= top <= limit, all multiples of the slot size from base.
@@ -36,7 +40,7 @@
  *
  *   mag_pop(hdrs, idx, *out, *from, *due)
  *                                     h = hdrs[idx]; idx is given twice over
- *                                     if h.top == h.base: return false
+ *                                     if h.top <= h.floor: return false
  *                                     *out = slot below h.top; *from = h
  *                                     commit h.top -= 2, h.count -= 1
  *                                     *due = h.count < 0; return true
@@ -106,9 +110,10 @@ struct mag_hdr {		/* offsets from here */
 		uint64_t word;	/* (p) the count, top */
 		uint16_t top;
 	};
-	uint16_t base;		/* (c) */
+	uint16_t floor;		/* (a) */
 	uint16_t limit;		/* (c) */
 	uint8_t tag;		/* (c) of the id, the same in all its headers */
+	uint16_t base;		/* (c) */
 };
 
 /*
@@ -125,8 +130,9 @@ struct mag_table {
 static_assert(sizeof(struct mag_slot) == MAG_SLOT_SIZE, "asm scales by it");
 static_assert(sizeof(struct mag_hdr) == 1 << MAG_HDR_SHIFT, "asm scales by it");
 static_assert(MAG_SLOT_UNITS == 2, "asm adds and subtracts it");
-static_assert(offsetof(struct mag_hdr, base) == 8 && offsetof(struct mag_hdr, limit) == 10 &&
-	      offsetof(struct mag_hdr, tag) == 12, "asm knows them");
+static_assert(offsetof(struct mag_hdr, floor) == 8 && offsetof(struct mag_hdr, limit) == 10 &&
+	      offsetof(struct mag_hdr, tag) == 12 && offsetof(struct mag_hdr, base) == 14,
+	      "asm knows them");
 
 enum mag_result {
 	MAG_DONE,
@@ -151,10 +157,34 @@ static inline void mag_init(struct mag_hdr *h, size_t off, unsigned int room, ui
 {
 	size_t base = off >> MAG_UNIT_SHIFT;
 
-	h->base = base;
+	h->base = h->floor = base;
 	h->limit = base + room * MAG_SLOT_UNITS;
 	h->tag = tag;
 	h->word = (uint64_t)count << MAG_COUNT_SHIFT | base;
+}
+
+/* Objects that have not been used since the floor was raised to top. */
+static inline unsigned int mag_nr_cold(const struct mag_hdr *h)
+{
+	unsigned int top = READ_ONCE(h->top), floor = READ_ONCE(h->floor);
+
+	return ((floor < top ? floor : top) - h->base) / MAG_SLOT_UNITS;
+}
+
+static inline void mag_raise_floor(struct mag_hdr *h)
+{
+	WRITE_ONCE(h->floor, READ_ONCE(h->top));
+}
+
+/* By @n objects, and below top.  False: it was down already. */
+static inline bool mag_lower_floor(struct mag_hdr *h, unsigned int n)
+{
+	unsigned int floor = mag_nr_cold(h) * MAG_SLOT_UNITS, step = n * MAG_SLOT_UNITS;
+
+	if (READ_ONCE(h->floor) <= h->base)
+		return false;
+	WRITE_ONCE(h->floor, h->base + (floor > step ? floor - step : 0));
+	return true;
 }
 
 static inline int64_t mag_count(uint64_t word)
@@ -178,6 +208,8 @@ static inline bool mag_pop(struct mag_hdr *hdrs, size_t idx, struct mag_slot *ou
 		return false;
 	*out = *mag_slot_at(h, h->top - MAG_SLOT_UNITS);
 	h->word -= MAG_POP;
+	if (h->floor > h->top)
+		h->floor = h->top;
 	return true;
 }
 

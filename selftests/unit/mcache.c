@@ -550,6 +550,48 @@ START_TEST(rested)
 }
 END_TEST
 
+/*
+ * A slot is in use, but not what lies deep in its magazines: that goes home, and what is
+ * used stays.  _i: by sequence, by a lock.
+ */
+START_TEST(cold)
+{
+	static struct mag_slot s[NR_SIZE_CLASSES][60];
+	const unsigned int used = small_class(64), last = small_class(2048);
+	struct mag_slot few[10];
+	size_t cached = 0;
+	uint64_t refills;
+	cpu_set_t here;
+
+	heap_layers_init(&heap_modes[_i]);
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	check(!sched_setaffinity(0, sizeof(here), &here));
+	for (unsigned int sc = used; sc <= last; sc++)
+		for (unsigned int i = 0; i < size_classes[sc].batch && i < 60; i++)
+			check(get(sc, &s[sc][i]));
+	for (unsigned int sc = used; sc <= last; sc++)
+		for (unsigned int i = 0; i < size_classes[sc].batch && i < 60; i++)
+			put(s[sc][i]);
+	refills = mcentral_nr_refills(&mcentrals[0][used]);
+	for (unsigned int look = 0; look < 3; look++) {
+		mcache_drain_cold();
+		cached = 0;
+		for (unsigned int sc = used; sc <= last; sc++)
+			cached += mcache_nr_cached(sc);
+		/* by sequence COLD_MAX at once */
+		check(look == 0 ? cached > 1000 : look == 1 || cached < 200);
+		for (unsigned int i = 0; i < ARRAY_SIZE(few); i++)
+			check(get(used, &few[i]));
+		for (unsigned int i = 0; i < ARRAY_SIZE(few); i++)
+			put(few[i]);
+	}
+	check(mcache_nr_cached(used) >= ARRAY_SIZE(few));
+	check(mcentral_nr_refills(&mcentrals[0][used]) == refills);
+	check_goes_home();
+}
+END_TEST
+
 /* Much is freed and as much allocated again: the spans are left out of it. */
 START_TEST(swing)
 {
@@ -634,6 +676,7 @@ int main(void)
 	tcase_add_test(tc, part_batches);
 	tcase_add_test(tc, swing);
 	tcase_add_loop_test(tc, rested, 0, 2);
+	tcase_add_loop_test(tc, cold, 0, 2);
 	tcase_add_loop_test(tc, fork_locks, 0, modes);
 	if (heap_has_rseq()) {
 		tcase_add_loop_test(tc, threads_mixed, 0, modes);

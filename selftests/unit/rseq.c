@@ -125,7 +125,14 @@ struct model {
 	struct mag_slot slot[NR_MAGS][MAX_SLOTS];
 	unsigned int nr[NR_MAGS];
 	int64_t count[NR_MAGS];
+	unsigned int floor[NR_MAGS];	/* slots from the base; the plain form lowers it */
 };
+
+/* Does a pop stop there? */
+static bool stops(const struct model *m, unsigned int i)
+{
+	return by_rseq ? m->nr[i] <= m->floor[i] : !m->nr[i];
+}
 
 static void step(struct model *m, unsigned int i, struct unit_rand *r)
 {
@@ -138,18 +145,20 @@ static void step(struct model *m, unsigned int i, struct unit_rand *r)
 	for (unsigned int k = 0; k < ARRAY_SIZE(buf); k++)
 		buf[k] = token(rand_u64(r) >> 8);
 	memcpy(before, buf, sizeof(buf));
-	switch (rand_below(r, 5)) {
+	switch (rand_below(r, 6)) {
 	case 0:
 		check(push(i, buf[0]) == (room > 0));
 		if (room)
 			m->slot[i][m->nr[i]++] = buf[0];
 		break;
 	case 1:
-		check(pop_counted(i, &buf[0], &called) == (m->nr[i] > 0));
-		if (m->nr[i]) {
+		check(pop_counted(i, &buf[0], &called) == !stops(m, i));
+		if (!stops(m, i)) {
 			m->count[i]--;
 			check(called == (by_rseq && m->count[i] < 0));
 			check(same(&buf[0], &m->slot[i][--m->nr[i]], 1));
+			if (!by_rseq && m->floor[i] > m->nr[i])
+				m->floor[i] = m->nr[i];
 		} else {
 			check(!called && same(buf, before, 1));
 		}
@@ -167,6 +176,16 @@ static void step(struct model *m, unsigned int i, struct unit_rand *r)
 			m->count[i] = rand_below(r, 2) ? MAG_COUNT_MAX : -MAG_COUNT_MAX / 2;
 		check(!mag_set_count(h, h->word ^ 1, 5));
 		check(mag_set_count(h, h->word, m->count[i]));
+		break;
+	case 4:
+		if (rand_below(r, 2)) {
+			mag_raise_floor(h);
+			m->floor[i] = m->nr[i];
+			break;
+		}
+		check(mag_lower_floor(h, n) == (m->floor[i] > 0));
+		want = m->floor[i] < m->nr[i] ? m->floor[i] : m->nr[i];
+		m->floor[i] = m->floor[i] && want > n ? want - n : 0;
 		break;
 	default:
 		want = n < m->nr[i] ? n : m->nr[i];
@@ -194,6 +213,8 @@ START_TEST(model)
 			struct mag_hdr *h = &table.hdrs[i];
 
 			check(mag_nr(h) == m.nr[i] && mag_count(h->word) == m.count[i]);
+			check(h->floor == h->base + m.floor[i] * MAG_SLOT_UNITS);
+			check(mag_nr_cold(h) == (m.nr[i] < m.floor[i] ? m.nr[i] : m.floor[i]));
 			check((h->limit - h->base) * 8U == model_sizes[i] * MAG_SLOT_SIZE);
 			check(same(mag_slot_at(h, h->base), m.slot[i],
 				   m.nr[i]));
@@ -321,6 +342,15 @@ static void *storm_thread(void *arg)
 
 		if (k % 256 == 0)
 			hop(&all, &r);
+		/* of any table, whoever is in it */
+		if (k % 8 == 0) {
+			struct mag_hdr *h = &storm.by_cpu[rand_below(&r, 8)].hdrs[mag];
+
+			if (rand_below(&r, 2))
+				mag_raise_floor(h);
+			else
+				mag_lower_floor(h, 1 + rand_below(&r, 4));
+		}
 		switch (rand_below(&r, 4)) {
 		case 0:
 			n = pop(mag, &mine[nr]);
@@ -367,6 +397,7 @@ START_TEST(storms)
 			struct mag_hdr *h = &storm.by_cpu[i].hdrs[m];
 
 			check(h->base <= h->top && h->top <= h->limit);
+			check(h->base <= h->floor && h->floor <= h->limit);
 			counted += MAG_COUNT_MAX - mag_count(h->word);
 			for (uint32_t o = h->base; o < h->top; o += MAG_SLOT_UNITS) {
 				uintptr_t n = (uintptr_t)mag_slot_at(h, o)->obj / 16;

@@ -179,10 +179,10 @@ class Library:
 		for h in hdrs:
 			# the nodes' rows, and as many of what goes out
 			for row in range(2 * nr_nodes):
-				# top, three that count, base, and three more
+				# top, three that count, floor, limit, tag, base
 				w = words("H", h + row * ROUTE_CLASSES * 16, 8 * nr_classes)
 				for sc in range(1, nr_classes):
-					counts[sc] += (w[8 * sc] - w[8 * sc + 4]) // MAG_SLOT_UNITS
+					counts[sc] += (w[8 * sc] - w[8 * sc + 7]) // MAG_SLOT_UNITS
 		central = self.var("mcentrals")
 		for n in range(nr_nodes):
 			for sc in range(1, nr_classes):

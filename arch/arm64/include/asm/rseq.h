@@ -69,7 +69,7 @@ again:
 		"ldr %[word], [%[h]]\n\t"
 		"ldrh %w[base], [%[h], #8]\n\t"
 		"cmp %w[base], %w[word], uxth\n\t"
-		"b.eq %l[decline]\n\t"
+		"b.hs %l[decline]\n\t"
 		"add %[base], %[h], %w[word], uxth #3\n\t"
 		"ldp %[obj], %[state], [%[base], #-16]\n\t"
 		"sub %[word], %[word], #2\n\t"
@@ -184,7 +184,7 @@ again:
 		RSEQ_SECTION_BEGIN
 		"add %[h], %[h], %[off]\n\t"
 		"ldr %[word], [%[h]]\n\t"
-		"ldrh %w[bytes], [%[h], #8]\n\t"
+		"ldrh %w[bytes], [%[h], #14]\n\t"
 		"and %[top], %[word], #0xffff\n\t"
 		"sub %[bytes], %[top], %[bytes]\n\t"
 		"lsl %[bytes], %[bytes], #3\n\t"

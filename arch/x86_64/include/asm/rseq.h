@@ -74,7 +74,7 @@ again:
 		"movq (%[h]), %[t]\n\t"
 		"movzwl %w[t], %k[top]\n\t"
 		"cmpw 8(%[h]), %w[t]\n\t"
-		"je %l[decline]\n\t"
+		"jbe %l[decline]\n\t"
 		"movq -16(%[h], %[top], 8), %[obj]\n\t"
 		"movq -8(%[h], %[top], 8), %[state]\n\t"
 		RSEQ_INJECT(3)
@@ -182,7 +182,7 @@ again:
 		RSEQ_SECTION_BEGIN
 		"addq %[off], %[h]\n\t"
 		"movzwl (%[h]), %k[top]\n\t"
-		"movzwl 8(%[h]), %k[left]\n\t"
+		"movzwl 14(%[h]), %k[left]\n\t"
 		"movl %k[top], %k[bytes]\n\t"
 		"subl %k[left], %k[bytes]\n\t"
 		"shll $3, %k[bytes]\n\t"
