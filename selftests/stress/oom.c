@@ -173,11 +173,14 @@ static int aligned(size_t align)
 }
 
 static int threads_short;
+/* Before all have their stacks none takes what there is. */
+static pthread_barrier_t all_there;
 
 static void *greedy(void *arg)
 {
 	size_t size = 100 + (uintptr_t)arg * 1000;
 
+	pthread_barrier_wait(&all_there);
 	for (int i = 0; i < 8; i++) {
 		struct node *list = NULL;
 
@@ -200,6 +203,7 @@ static int together(size_t unused)
 
 	(void)unused;
 	limit(ROOM);
+	pthread_barrier_init(&all_there, NULL, 4);
 	for (uintptr_t i = 0; i < 4; i++)
 		if (pthread_create(&t[i], NULL, greedy, (void *)i))
 			return 40;
