@@ -96,27 +96,21 @@ static bool drain_wanted(unsigned int i, bool idle_only, bool *all_done)
 static bool drain_rseq_slots(bool idle_only)
 {
 	uint64_t chosen[MAX_CIDS / 64] = { 0 };
-	bool all_done = true, any = false;
+	bool all_done = true;
 
 	lock_acquire(&slots_lock);
-	for (unsigned int i = 0; i < nr_slot_ids; i++) {
-		if (!drain_wanted(i, idle_only, &all_done))
-			continue;
-		bitmap_set(chosen, i);
-		slot_detach(i);
-		any = true;
-	}
+	for (unsigned int i = 0; i < nr_slot_ids; i++)
+		if (drain_wanted(i, idle_only, &all_done))
+			bitmap_set(chosen, i);
 	/* From here on no section is inside the magazines (invariant 1). */
-	if (any && slots_fence())
+	if (slots_close(chosen))
 		for (unsigned int i = 0; i < nr_slot_ids; i++)
 			if (bitmap_test(chosen, i))
 				drain_hdrs(i, slot_hdrs[i]);
-	for (unsigned int i = 0; i < nr_slot_ids && any; i++) {
-		if (!bitmap_test(chosen, i))
-			continue;
-		slot_attach(i);
-		slot_look[i] = hdrs_look(slot_hdrs[i]);
-	}
+	for (unsigned int i = 0; i < nr_slot_ids; i++)
+		if (bitmap_test(chosen, i))
+			slot_look[i] = hdrs_look(slot_hdrs[i]);
+	slots_open(chosen);
 	lock_release(&slots_lock);
 	return all_done;
 }
@@ -202,23 +196,16 @@ static void trim_rseq_slots(void)
 {
 	uint64_t chosen[MAX_CIDS / 64] = { 0 };
 	unsigned int nr = 0, nr_runs = 0;
-	bool any = false;
 
 	lock_acquire(&slots_lock);
-	for (unsigned int i = 0; i < nr_slot_ids; i++) {
-		if (!slot_hdrs[i] || look_for_cold(slot_hdrs[i]) < COLD_MIN)
-			continue;
-		bitmap_set(chosen, i);
-		slot_detach(i);
-		any = true;
-	}
-	if (any && slots_fence())
+	for (unsigned int i = 0; i < nr_slot_ids; i++)
+		if (slot_hdrs[i] && look_for_cold(slot_hdrs[i]) >= COLD_MIN)
+			bitmap_set(chosen, i);
+	if (slots_close(chosen))
 		for (unsigned int i = 0; i < nr_slot_ids; i++)
 			if (bitmap_test(chosen, i))
 				collect_cold(slot_hdrs[i], &nr, &nr_runs);
-	for (unsigned int i = 0; i < nr_slot_ids && any; i++)
-		if (bitmap_test(chosen, i))
-			slot_attach(i);
+	slots_open(chosen);
 	free_cold(nr_runs);
 	lock_release(&slots_lock);
 }

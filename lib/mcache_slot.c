@@ -263,24 +263,6 @@ uint8_t mcache_tag(void)
  * Counts.
  */
 
-bool slots_fence(void)
-{
-	static bool registered;		/* (l slots_lock) */
-	int saved = errno;
-	bool ok = true;
-
-	if (!registered) {
-		ok = syscall(SYS_membarrier,
-			     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
-		registered = ok;
-	}
-	if (ok)
-		ok = syscall(SYS_membarrier,
-			     MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
-	errno = saved;
-	return ok;
-}
-
 /* What the magazines of a new slot begin with. */
 static int64_t slot_count(void)
 {
@@ -314,24 +296,19 @@ static void wait_a_while(void)
  */
 void mcache_profile(void)
 {
-	bool any = false;
+	uint64_t ids[MAX_CIDS / 64] = { 0 };
 
 	lock_acquire(&slots_lock);
 	atomic_store_relaxed(&profiled, true);
-	for (unsigned int i = 0; i < nr_slot_ids; i++) {
-		if (!slot_hdrs[i])
-			continue;
-		slot_detach(i);
-		any = true;
-	}
-	if (any && !slots_fence())
+	for (unsigned int i = 0; i < nr_slot_ids; i++)
+		if (slot_hdrs[i])
+			bitmap_set(ids, i);
+	if (!slots_close(ids))
 		wait_a_while();
-	for (unsigned int i = 0; i < nr_slot_ids && any; i++) {
-		if (!slot_hdrs[i])
-			continue;
-		slot_ask(slot_hdrs[i]);
-		slot_attach(i);
-	}
+	for (unsigned int i = 0; i < nr_slot_ids; i++)
+		if (slot_hdrs[i])
+			slot_ask(slot_hdrs[i]);
+	slots_open(ids);
 	lock_release(&slots_lock);
 }
 
@@ -409,7 +386,8 @@ static ptrdiff_t row_of(const struct mag_table *tab, const struct mag_hdr *hdrs,
 	return (const char *)(hdrs + route_make(nid, 0)) - (const char *)tab;
 }
 
-void slot_attach(unsigned int id)
+/* Tables lead to the slot, or nowhere.  Caller: slots_lock. */
+static void slot_attach(unsigned int id)
 {
 	const struct mag_hdr *hdrs = slot_hdrs[id];
 
@@ -418,10 +396,49 @@ void slot_attach(unsigned int id)
 	smp_store_release(&mcache_hdrs.row[id], row_of(&mcache_hdrs, hdrs, 0));
 }
 
-void slot_detach(unsigned int id)
+static void slot_detach(unsigned int id)
 {
 	WRITE_ONCE(mcache_rows.row[id], 0);
 	WRITE_ONCE(mcache_hdrs.row[id], 0);
+}
+
+/* Throw every thread of the process out of its section; false: cannot. */
+static bool fence_sections(void)
+{
+	static bool registered;		/* (l slots_lock) */
+	int saved = errno;
+	bool ok = true;
+
+	if (!registered) {
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+		registered = ok;
+	}
+	if (ok)
+		ok = syscall(SYS_membarrier,
+			     MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0;
+	errno = saved;
+	return ok;
+}
+
+bool slots_close(const uint64_t *ids)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < nr_slot_ids; i++) {
+		if (bitmap_test(ids, i)) {
+			slot_detach(i);
+			any = true;
+		}
+	}
+	return !any || fence_sections();
+}
+
+void slots_open(const uint64_t *ids)
+{
+	for (unsigned int i = 0; i < nr_slot_ids; i++)
+		if (bitmap_test(ids, i))
+			slot_attach(i);
 }
 
 static bool slots_locked(unsigned int i)

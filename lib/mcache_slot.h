@@ -135,9 +135,6 @@ bool slot_exists(unsigned int slot);
  * the thread has moved on: it then does without for this once.
  */
 bool slot_create(unsigned int slot);
-/* Tables lead to the slot, or nowhere.  Caller: slots_lock. */
-void slot_attach(unsigned int id);
-void slot_detach(unsigned int id);
 /* The locked slot of this thread, locked; NULL: it is not made yet. */
 struct locked_slot *slot_lock_own(void);
 /*
@@ -168,8 +165,13 @@ uint8_t mcache_tag(void);
  */
 void mcache_profile(void);
 void mcache_profile_over(void);
-/* Throw every thread of the process out of its section; false: cannot. */
-bool slots_fence(void);
+/*
+ * The slots in @ids, a bitmap, are detached, and nobody is inside of them; false: somebody
+ * may be, who could not be thrown out of his section.  Until slots_open(), either way.
+ * Caller: slots_lock.
+ */
+bool slots_close(const uint64_t *ids);
+void slots_open(const uint64_t *ids);
 
 /* The node this thread allocates from now. */
 unsigned int mcache_nid(void);

@@ -377,7 +377,6 @@ static const unsigned int storm_sizes[NR_MAGS] = { 1, 2, 4, 8, 16, 16, 32, 64 };
 START_TEST(storms)
 {
 	pthread_t t[NR_THREADS];
-
 	uint64_t counted = 0;
 
 	storm.by_cpu = calloc(CPU_SETSIZE, sizeof(struct table));
