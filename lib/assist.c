@@ -14,6 +14,7 @@
  *	       cached.  One thread at a time, so that what one gives back is not
  *	       missed by another that looks meanwhile.  When it does not fit then, the
  *	       allocation fails; nothing else changes.
+ *	none   the kernel gives no memory, with a limit or without: everything cached.
  *
  * Called by allocations of pages, with no lock held (lib/limit.h), also by a thread
  * that is inside here already: starting the background thread allocates.
@@ -72,10 +73,13 @@ static size_t give_back(size_t want)
 	return done;
 }
 
-static void flush_windows(void)
+static bool flush_windows(void)
 {
+	bool any = false;
+
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
-		mheap_flush_caches(n);
+		any |= mheap_flush_caches(n);
+	return any;
 }
 
 /* It counts for the hard limit as pages do. */
@@ -184,6 +188,33 @@ bool assist_hard(size_t bytes)
 	lock_release(&room_lock);
 	PROBE(limit_hard, bytes, fits);
 	return fits;
+}
+
+static size_t free_bytes(void)
+{
+	struct mheap_stat st;
+	size_t pages = 0;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		mheap_stat(n, &st);
+		pages += st.free;
+	}
+	return pages << HA_PAGE_SHIFT;
+}
+
+bool assist_gather(size_t bytes)
+{
+	size_t cached = mcache_cached_bytes();
+	bool any = false;
+
+	/* beyond any hope: not worth emptying the caches for */
+	if (mcache_in_vfork() || bytes > cached + free_bytes())
+		return false;
+	if (cached) {
+		mcache_drain_all();
+		any = mcache_cached_bytes() < cached;
+	}
+	return flush_windows() || any;
 }
 
 bool assist_fork_held(void)

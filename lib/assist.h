@@ -9,6 +9,12 @@
 void assist_soft(size_t bytes);
 bool assist_hard(size_t bytes);
 
+/*
+ * There is no memory, whatever the limits say: all that is cached anywhere goes home.
+ * True when there was something.  Holds no lock; for as much as @bytes.
+ */
+bool assist_gather(size_t bytes);
+
 /* What assists have done so far. */
 struct assist_stat {
 	size_t nr;		/* soft ones that gave something back */

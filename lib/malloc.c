@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "assist.h"
 #include "conf.h"
 #include "debug.h"
 #include "fastpath.h"
@@ -89,6 +90,15 @@ static uint8_t state_profiled(void *ptr, size_t size, uint8_t state)
 /*
  * Large objects: a span each.
  */
+static struct mspan *alloc_pages(size_t nr_pages, size_t align_pages, bool *zeroed)
+{
+	struct mspan *s = mheap_alloc_large(mcache_nid(), nr_pages, align_pages, zeroed);
+
+	if (unlikely(!s) && assist_gather(nr_pages << HA_PAGE_SHIFT))
+		s = mheap_alloc_large(mcache_nid(), nr_pages, align_pages, zeroed);
+	return s;
+}
+
 static void *alloc_large(size_t size, size_t align_pages, bool zero)
 {
 	bool zeroed;
@@ -96,8 +106,7 @@ static void *alloc_large(size_t size, size_t align_pages, bool zero)
 
 	if (unlikely(size > PTRDIFF_MAX || !heap_ready()))
 		goto nomem;
-	s = mheap_alloc_large(mcache_nid(), size ? size_to_pages(size) : 1,
-			      align_pages, &zeroed);
+	s = alloc_pages(size ? size_to_pages(size) : 1, align_pages, &zeroed);
 	if (!s)
 		goto nomem;
 	s->nr_alloc = 1;
@@ -122,13 +131,21 @@ void *take_due(struct mag_slot slot, struct mag_hdr *h, size_t twice)
 	return slot.obj;
 }
 
+/* What others have cached is tried for before the answer is no. */
+static bool alloc_cached(size_t sc, struct mag_slot *slot) __noinline;
+static bool alloc_cached(size_t sc, struct mag_slot *slot)
+{
+	return assist_gather(size_classes[sc].size) && mcache_alloc_slow(sc, slot);
+}
+
 static void *alloc_class_slow(size_t sc) __noinline;
 static void *alloc_class_slow(size_t sc)
 {
 	struct mag_slot slot;
 	uint8_t state;
 
-	if (!heap_ready() || !mcache_alloc_slow(sc, &slot)) {
+	if (!heap_ready() ||
+	    (!mcache_alloc_slow(sc, &slot) && !alloc_cached(sc, &slot))) {
 		errno = ENOMEM;
 		return NULL;
 	}

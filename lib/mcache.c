@@ -196,6 +196,12 @@ static bool lower_floor(unsigned int slot, unsigned int nid, size_t sc)
 	return hdrs && mag_lower_floor(&hdrs[route_make(nid, sc)], FLOOR_STEP);
 }
 
+/* Without magazines, for want of memory, there is no place for more than one. */
+static unsigned int batch_for(unsigned int slot, unsigned int sc)
+{
+	return likely(slot_exists(slot)) ? size_classes[sc].batch : 1;
+}
+
 bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 {
 	struct mag_slot stack[MAX_BATCH], *slots = stack;
@@ -216,7 +222,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 		slots = b->slots;
 		n = b->n;
 	} else {
-		n = mcentral_alloc(&nid, sc, slot, slots, size_classes[sc].batch);
+		n = mcentral_alloc(&nid, sc, slot, slots, batch_for(slot, sc));
 		if (!n)
 			return false;
 		/* lowest last */
@@ -290,6 +296,10 @@ void mcache_free_slow(size_t route, struct mag_slot slot)
 
 	if (slow_prepare() && any_push(route, slot))
 		return;
+	if (unlikely(!slot_exists(current_slot()))) {
+		mcentral_free(route_nid(route), sc, &slot, 1);
+		return;
+	}
 	room = mag_room(slot_node(current_slot()), route_nid(route), sc);
 	if (!room) {
 		send_part(route, &slot, 1);

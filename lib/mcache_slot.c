@@ -46,6 +46,7 @@
 #include "mcache_slot.h"
 #include "mcentral.h"
 
+#define CREATE_WAIT		255	/* calls until a slot is tried again */
 #define LOCKED_STAY		32	/* objects until a thread asks where it is */
 #define MAG_BATCHES		2	/* of its class a magazine can hold */
 #define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
@@ -95,6 +96,8 @@ __tls void *mcache_rs = mcache_no_area;
 static __tls uint8_t thread_mode;
 __tls uint8_t thread_locked_slot;
 static __tls uint8_t thread_locked_stay;	/* objects since it asked */
+/* Calls left of those that do without a slot, since there was no memory for one. */
+static __tls uint8_t thread_create_wait;
 /* For a libc that registers nothing; the kernel writes 32 bytes of it. */
 static __tls uint32_t own_area[8] __aligned(32);
 
@@ -456,15 +459,8 @@ static bool slots_locked(unsigned int i)
 	return ls->hdrs != NULL;
 }
 
-bool slot_create(unsigned int slot)
+static bool slots_rseq(unsigned int slot, unsigned int nid)
 {
-	int nid;
-
-	if (slot_is_locked(slot))
-		return slots_locked(slot - MAX_CIDS);
-	nid = topo_node_of_slot(slot);
-	if (slot >= nr_slot_ids || nid < 0)
-		return false;
 	lock_acquire(&slots_lock);
 	if (!slot_hdrs[slot]) {
 		struct mag_hdr *hdrs = mcache_new(slot, nid);
@@ -478,6 +474,23 @@ bool slot_create(unsigned int slot)
 	}
 	lock_release(&slots_lock);
 	return slot_hdrs[slot] != NULL;
+}
+
+bool slot_create(unsigned int slot)
+{
+	int nid = slot_is_locked(slot) ? 0 : topo_node_of_slot(slot);
+	bool ok;
+
+	if (!slot_is_locked(slot) && (slot >= nr_slot_ids || nid < 0))
+		return false;
+	if (unlikely(thread_create_wait)) {
+		thread_create_wait--;
+		return false;
+	}
+	ok = slot_is_locked(slot) ? slots_locked(slot - MAX_CIDS) : slots_rseq(slot, nid);
+	if (!ok)
+		thread_create_wait = CREATE_WAIT;
+	return ok;
 }
 
 bool slot_exists(unsigned int slot)

@@ -131,8 +131,8 @@ bool mcache_uses_rseq(void);
 bool slot_thread_init(void);
 bool slot_exists(unsigned int slot);
 /*
- * Make the slot's magazines if it has none.  False when out of memory, or when
- * the thread has moved on: it then does without for this once.
+ * Make the slot's magazines if it has none.  False when the thread has moved on: it then
+ * does without for this once; or when out of memory: for some calls.
  */
 bool slot_create(unsigned int slot);
 /* The locked slot of this thread, locked; NULL: it is not made yet. */

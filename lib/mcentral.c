@@ -23,10 +23,12 @@
 #include <stdlib.h>
 
 #include <util/probe.h>
+#include "conf.h"
 #include "debug.h"
 #include "limit.h"
 #include "mcentral.h"
 #include "mheap.h"
+#include "numa.h"
 #include "span_drop.h"
 
 /*
@@ -219,6 +221,25 @@ static unsigned int mcentral_last(unsigned int nid, unsigned int sc,
 	return got;
 }
 
+/*
+ * No node has a page: what is left in spans of this one, or an object of another, where
+ * that may be.
+ */
+static unsigned int mcentral_leftover(unsigned int *nid, unsigned int sc,
+				      unsigned int slot, struct mag_slot *slots,
+				      unsigned int n)
+{
+	unsigned int here = *nid, got = mcentral_last(here, sc, slot, slots, n);
+
+	if (conf.numa == VM_BIND_STRICT)
+		return got;
+	for (unsigned int i = 1; !got && i < topo.nr_nodes; i++) {
+		*nid = READ_ONCE(topo.order[here][i]);
+		got = mcentral_last(*nid, sc, slot, slots, 1);
+	}
+	return got;
+}
+
 bool mcentral_alloc_dense(unsigned int nid, unsigned int sc, struct mag_slot *slot)
 {
 	return mcentral_last(nid, sc, 0, slot, 1) == 1;
@@ -255,7 +276,7 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 	while (!got) {
 		s = mheap_alloc_span(*nid, sc, slot);
 		if (!s)
-			return mcentral_last(*nid, sc, slot, slots, n);
+			return mcentral_leftover(nid, sc, slot, slots, n);
 		if (s->nid != *nid) {
 			/* This node is full: no more than needed of another. */
 			*nid = s->nid;

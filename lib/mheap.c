@@ -40,6 +40,9 @@
 #include "numa.h"
 
 #define GROW_STEP	CHUNK_SIZE
+/* A heap that could not grow so many times in a row passes over 1, 2, 4, ... attempts. */
+#define GROW_FAILS	8
+#define GROW_WAIT_SHIFT	8
 /* A heap of this size goes on in huge pages when it is dense (lib/thp.c). */
 #define HUGE_FROM	(64UL << 20)
 /* With so many of its pages free a chunk is no more worth being on huge pages. */
@@ -155,15 +158,12 @@ static int mheap_take(struct mheap *h, size_t size)
 	return 0;
 }
 
-/* Make room for a run of @nr_pages; under h->lock. */
-static int mheap_grow(struct mheap *h, size_t nr_pages)
+/* By @need bytes, a multiple of GROW_STEP. */
+static int mheap_grow_by(struct mheap *h, size_t need, bool huge)
 {
-	size_t need = align_up(nr_pages << HA_PAGE_SHIFT, GROW_STEP);
-	bool huge = mheap_goes_huge(h, nr_pages);
 	size_t size;
 	uintptr_t base;
 
-	lock_assert_held(&h->lock);
 	if (h->grow_end - h->grow_base < need) {
 		size = align_up(need, ARENA_SIZE);
 		base = heap_arena_reserve(&size, h->nid, conf.numa);
@@ -191,6 +191,52 @@ static int mheap_grow(struct mheap *h, size_t nr_pages)
 		page_alloc_set_resident(&h->pages, base, size_to_pages(size));
 	}
 	return 0;
+}
+
+static void mheap_note_grown(struct mheap *h, bool ok)
+{
+	unsigned int fails = ok ? 0 : h->grow_fails + 1;
+
+	h->grow_fails = min_size(fails, GROW_FAILS + GROW_WAIT_SHIFT);
+	h->grow_wait = fails < GROW_FAILS ? 0 : 1U << (h->grow_fails - GROW_FAILS);
+}
+
+/*
+ * Make room for a run of @nr_pages; under h->lock.  When there was none for the least
+ * step, over and over, the kernel is not asked each time: other nodes may have pages,
+ * and when they have none, mheaps_may_grow() says that it is to be asked after all.
+ */
+static int mheap_grow(struct mheap *h, size_t nr_pages)
+{
+	size_t need = align_up(nr_pages << HA_PAGE_SHIFT, GROW_STEP);
+	int err;
+
+	lock_assert_held(&h->lock);
+	if (need > GROW_STEP)
+		return mheap_grow_by(h, need, mheap_goes_huge(h, nr_pages));
+	if (h->grow_wait) {
+		h->grow_wait--;
+		return -ENOMEM;
+	}
+	err = mheap_grow_by(h, need, mheap_goes_huge(h, nr_pages));
+	mheap_note_grown(h, !err);
+	return err;
+}
+
+/* True when one of them had stopped to. */
+static bool mheaps_may_grow(void)
+{
+	bool any = false;
+
+	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
+		struct mheap *h = &mheaps[n];
+
+		lock_acquire(&h->lock);
+		any |= h->grow_wait != 0;
+		h->grow_wait = 0;
+		lock_release(&h->lock);
+	}
+	return any;
 }
 
 static size_t pages_out(const struct mheap *h)
@@ -367,7 +413,8 @@ static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
 	return s;
 }
 
-static struct mspan *mheap_any_span(unsigned int nid, unsigned int sc, unsigned int slot)
+static struct mspan *mheap_near_span(unsigned int nid, unsigned int sc,
+				     unsigned int slot)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
@@ -377,6 +424,15 @@ static struct mspan *mheap_any_span(unsigned int nid, unsigned int sc, unsigned 
 			return s;
 	}
 	return NULL;
+}
+
+static struct mspan *mheap_any_span(unsigned int nid, unsigned int sc, unsigned int slot)
+{
+	struct mspan *s = mheap_near_span(nid, sc, slot);
+
+	if (unlikely(!s) && mheaps_may_grow())
+		s = mheap_near_span(nid, sc, slot);
+	return s;
 }
 
 struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot)
@@ -393,8 +449,8 @@ struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int s
 	return s;
 }
 
-static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
-				     size_t align_pages, bool *zeroed)
+static struct mspan *mheap_near_large(unsigned int nid, size_t nr_pages,
+				      size_t align_pages, bool *zeroed)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
@@ -419,6 +475,16 @@ static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
 		return s;
 	}
 	return NULL;
+}
+
+static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
+				     size_t align_pages, bool *zeroed)
+{
+	struct mspan *s = mheap_near_large(nid, nr_pages, align_pages, zeroed);
+
+	if (unlikely(!s) && mheaps_may_grow())
+		s = mheap_near_large(nid, nr_pages, align_pages, zeroed);
+	return s;
 }
 
 struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
@@ -531,32 +597,39 @@ bool mheap_resize_span(struct mspan *s, size_t nr_pages)
 	return !limit_fits(more) && limit_retry(more) && mheap_try_resize(s, nr_pages);
 }
 
-static void mheap_flush_stash(struct mheap *h, struct heap_cache *c)
+static bool mheap_flush_stash(struct mheap *h, struct heap_cache *c)
 {
+	bool any = false;
+
 	for (unsigned int kind = 0; kind < NR_SPAN_KINDS; kind++) {
 		struct mspan *s;
 
 		while ((s = c->spans[kind])) {
 			c->spans[kind] = *(struct mspan **)s;
 			mheap_span_put(h, s, kind);
+			any = true;
 		}
 	}
+	return any;
 }
 
-void mheap_flush_caches(unsigned int nid)
+bool mheap_flush_caches(unsigned int nid)
 {
 	struct mheap *h = &mheaps[nid];
+	bool any = false;
 
 	for (unsigned int i = 0; i < NR_HEAP_CACHES; i++) {
 		struct heap_cache *c = &h->cache[i];
 
 		lock_acquire(&c->lock);
 		lock_acquire(&h->lock);
+		any |= c->pages.free != 0;
 		mheap_flush_window(h, c);
-		mheap_flush_stash(h, c);
+		any |= mheap_flush_stash(h, c);
 		mheap_unlock(h);
 		lock_release(&c->lock);
 	}
+	return any;
 }
 
 /*

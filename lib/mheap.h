@@ -34,6 +34,8 @@ struct mheap {
 	uintptr_t grow_base;				/* (l) reserved for this node and not */
 	uintptr_t grow_end;				/*     in pages yet: [base, end), of */
 	uintptr_t ready_end;				/*     which [base, ready) is prepared */
+	unsigned int grow_fails;			/* (l) in a row, of the least step */
+	unsigned int grow_wait;				/* (l) attempts to pass over */
 	struct thp_front front;				/* (l) of it, on huge pages when touched */
 	size_t nr_donated;				/* (l) pages that became metadata */
 	size_t peak;					/* (l) pages in use, since last asked */
@@ -112,8 +114,8 @@ void mheap_set_resident(unsigned int nid, uintptr_t base, size_t size);
 void mheap_close_front(unsigned int nid);
 /* Bytes of free pages that are resident; without a lock, a moment's view. */
 size_t mheap_resident_free(unsigned int nid);
-/* Empty the page caches into the heap: pages, and descriptors. */
-void mheap_flush_caches(unsigned int nid);
+/* Empty the page caches into the heap: pages, and descriptors; true if there were any. */
+bool mheap_flush_caches(unsigned int nid);
 
 struct mheap_stat {
 	size_t pages;			/* prepared */

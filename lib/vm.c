@@ -78,6 +78,7 @@ static bool vm_no_many;		/* (a) no way to return ranges in one call */
 #ifdef CONFIG_FAULT_INJECTION
 static long vm_fail_at;
 static bool vm_fail_sticky;
+static size_t vm_nr_failed;
 
 void vm_fail_nth(long nth, bool sticky)
 {
@@ -85,15 +86,22 @@ void vm_fail_nth(long nth, bool sticky)
 	atomic_store_relaxed(&vm_fail_at, nth);
 }
 
+size_t vm_failed(void)
+{
+	return atomic_load_relaxed(&vm_nr_failed);
+}
+
 static bool vm_fault(void)
 {
 	long n = atomic_load_relaxed(&vm_fail_at);
+	bool fails;
 
 	if (n <= 0)
 		return false;
-	if (n == 1 && atomic_load_relaxed(&vm_fail_sticky))
-		return true;
-	return atomic_fetch_add_relaxed(&vm_fail_at, -1) == 1;
+	fails = (n == 1 && atomic_load_relaxed(&vm_fail_sticky)) ||
+		atomic_fetch_add_relaxed(&vm_fail_at, -1) == 1;
+	atomic_add_relaxed(&vm_nr_failed, fails);
+	return fails;
 }
 #else
 static inline bool vm_fault(void)

@@ -7,16 +7,22 @@
  * KiB, 9 of up to 32 KiB, one in 200 of up to 128 KiB; they leave about a half of
  * room above what is measured (tools/bench/cpusim.c).
  */
+#include <errno.h>
+#include <linux/membarrier.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <heaparena/heaparena.h>
 #include "mcache.h"
 #include "mcentral.h"
+#include "vm.h"
 
 #include "fake/cpus.h"
 #include "fake/early.h"
 
 #define PER_CPU		1600
+#define SMALL		48
 
 struct bounds {
 	size_t one;		/* bytes in the caches of one CPU */
@@ -33,6 +39,14 @@ static const struct bounds bounds[NR_CPUS_PATTERNS] = {
 };
 
 static const unsigned int numbers[] = { 2, 8, 64, 256 };
+
+/* Magazines can be emptied from outside (CMD_PRIVATE_EXPEDITED_RSEQ). */
+static bool can_fence(void)
+{
+	long cmds = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+
+	return cmds > 0 && (cmds & 1 << 7);
+}
 
 static void check_home(const struct cpus_result *r)
 {
@@ -190,6 +204,95 @@ START_TEST(remote_fills)
 }
 END_TEST
 
+/* Until there is no memory, each object leads to the one before; how many. */
+static unsigned int fill(void ***list)
+{
+	unsigned int nr = 0;
+	void **p;
+
+	while ((p = ha_malloc(SMALL))) {
+		*p = *list;
+		*list = p;
+		nr++;
+	}
+	check(errno == ENOMEM);
+	return nr;
+}
+
+/*
+ * No is said when nobody has anything: not in spans, windows and descriptors of another
+ * node, nor in the magazines of another CPU.
+ */
+START_TEST(no_memory_anywhere)
+{
+	unsigned int home, nr;
+	struct cpus_area a;
+	void **list = NULL;
+
+	check(cpus_set_up(2));
+	for (unsigned int cpu = 4; cpu-- > 0;) {
+		cpus_be(&a, cpu);
+		ha_free(ha_malloc(SMALL));
+		ha_free(ha_malloc(SMALL * 2));
+	}
+	vm_fail_nth(1, true);
+	nr = fill(&list);
+	/* each node has grown once */
+	check(nr > 2 * (4UL << 20) / SMALL * 9 / 10);
+	for (unsigned int cpu = 1; cpu < 4; cpu++) {
+		cpus_be(&a, cpu);
+		check(fill(&list) == 0);
+		if (!can_fence())
+			continue;
+		cpus_be(&a, cpu - 1);
+		for (home = 0; home < 100; home++) {
+			void **next = *list;
+
+			ha_free(list);
+			list = next;
+		}
+		cpus_be(&a, cpu);
+		check(fill(&list) == home);
+	}
+	vm_fail_nth(0, false);
+}
+END_TEST
+
+/*
+ * No memory for the magazines of a CPU: objects come and go one by one, and the kernel
+ * is not asked for some each time; they are made as soon as there is.
+ */
+START_TEST(no_memory_for_slot)
+{
+	struct cpus_area a;
+	size_t failed;
+	void *p[64];
+
+	check(cpus_set_up(2));
+	cpus_be(&a, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
+		check((p[i] = ha_malloc(SMALL)));
+	vm_fail_nth(1, true);
+	cpus_be(&a, 2);
+	failed = vm_failed();
+	for (unsigned int i = 0; i < 10000; i++) {
+		ha_free(p[i % ARRAY_SIZE(p)]);
+		check((p[i % ARRAY_SIZE(p)] = ha_malloc(SMALL)));
+	}
+	check(!slot_exists(2));
+	check(vm_failed() > failed && vm_failed() - failed <= 2 * 10000 / 100);
+	vm_fail_nth(0, false);
+	for (unsigned int i = 0; i < 256; i++) {
+		ha_free(p[i % ARRAY_SIZE(p)]);
+		check((p[i % ARRAY_SIZE(p)] = ha_malloc(SMALL)));
+	}
+	check(slot_exists(2));
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
+		ha_free(p[i]);
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
 Suite *unit_suite(void)
 {
 	Suite *s = suite_create("manycpu");
@@ -200,6 +303,8 @@ Suite *unit_suite(void)
 	tcase_add_loop_test(tc, at_once, 0, NR_CPUS_PATTERNS);
 	tcase_add_loop_test(tc, remote_batches, 1, NR_SIZE_CLASSES);
 	tcase_add_loop_test(tc, remote_fills, 1, NR_SIZE_CLASSES);
+	tcase_add_test(tc, no_memory_anywhere);
+	tcase_add_test(tc, no_memory_for_slot);
 	suite_add_tcase(s, tc);
 	return s;
 }

@@ -599,6 +599,39 @@ START_TEST(fallback_order)
 }
 END_TEST
 
+/*
+ * A node that cannot grow, over and over, is not asked each time as long as others have
+ * pages; and it is before the answer is no.
+ */
+START_TEST(grows_again)
+{
+	unsigned int nr = 0;
+	size_t failed;
+
+	heap_layers_init(&four);
+	stock(1);
+	vm_fail_nth(1, true);
+	failed = vm_failed();
+	while (nr < 400 && full_span(mheap_alloc_span(0, 5, 0)))
+		nr++;
+	check(nr == 400 && vm_failed() - failed <= 40);
+	while (full_span(mheap_alloc_span(0, 5, 0)))
+		;
+	failed = vm_failed();
+	check(!mheap_alloc_span(0, 5, 0) && vm_failed() - failed >= 4);
+	vm_fail_nth(0, false);
+	for (nr = 0; nr < 1000; nr++) {
+		struct mspan *s = full_span(mheap_alloc_span(0, 5, 0));
+
+		check(s);
+		if (s->nid == 0)
+			break;
+	}
+	check(nr < 1000);
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
 START_TEST(strict_stays)
 {
 	struct mspan *s;
@@ -691,6 +724,7 @@ int main(void)
 	tcase_add_test(tc, meta_refused);
 	tcase_add_test(tc, meta_window);
 	tcase_add_loop_test(tc, fallback_order, 0, 4);
+	tcase_add_test(tc, grows_again);
 	tcase_add_test(tc, strict_stays);
 	tcase_add_loop_test(tc, no_memory, 0, 2);
 	tcase_add_test(tc, fork_locks);
