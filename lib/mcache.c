@@ -28,6 +28,7 @@
 #include "profile.h"
 
 #define SHED_BATCHES		8	/* that a slow path takes home for others */
+#define FALL_DEPOTS		8	/* freed past a depot, in depots, until a class has shrunk */
 #define FLOOR_STEP		8	/* objects that a floor is lowered by */
 /* Sets of the L1 cache of a page; a step that comes by all of them. */
 #define L1_SETS			64
@@ -185,15 +186,48 @@ static void look_for_rested(unsigned int slot)
 			break;
 }
 
-/* There may be objects below the floor. */
-static bool lower_floor(unsigned int slot, unsigned int nid, size_t sc)
+/* A magazine with a floor: of slots that have no lock. */
+static struct mag_hdr *floored(unsigned int slot, size_t route)
 {
-	struct mag_hdr *hdrs;
+	struct mag_hdr *hdrs = slot_is_locked(slot) ? NULL : READ_ONCE(slot_hdrs[slot]);
 
-	if (slot_is_locked(slot))
+	return hdrs ? &hdrs[route] : NULL;
+}
+
+/* All of what a class that has shrunk left in a magazine goes home; true when it has. */
+static bool leave_behind(struct mag_hdr *h, unsigned int nid, unsigned int sc)
+{
+	struct mag_slot slots[MAX_BATCH];
+	unsigned int n;
+
+	if (!h || likely(!mag_is_shut(h)))
 		return false;
-	hdrs = READ_ONCE(slot_hdrs[slot]);
-	return hdrs && mag_lower_floor(&hdrs[route_make(nid, sc)], FLOOR_STEP);
+	for (unsigned int i = 0; i < MAG_BATCHES; i++) {
+		n = any_pop_n(route_make(nid, sc), slots, size_classes[sc].batch);
+		if (n)
+			mcentral_free(nid, sc, slots, n);
+		slots_forget(slots, n);
+	}
+	mag_reopen(h);
+	mcentral_shrunk(nid, sc);
+	return true;
+}
+
+/* There may be objects below the floor. */
+static bool lower_floor(struct mag_hdr *h)
+{
+	return h && mag_lower_floor(h, FLOOR_STEP);
+}
+
+/* Many more objects than the depot holds went past it: none is wanted for a while. */
+static void note_fall(unsigned int slot, size_t route, const struct depot *d)
+{
+	size_t holds = (size_t)atomic_load_relaxed(&d->max) *
+		       size_classes[route_class(route)].batch;
+	struct mag_hdr *h = floored(slot, route);
+
+	if (h && atomic_load_relaxed(&d->missed) > FALL_DEPOTS * holds)
+		mag_shut(h);
 }
 
 /* Without magazines, for want of memory, there is no place for more than one. */
@@ -207,6 +241,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	struct mag_slot stack[MAX_BATCH], *slots = stack;
 	unsigned int slot, nid, n, last = 0;
 	struct mag_batch *b;
+	struct mag_hdr *h;
 
 	slot_look_around();
 	if (slow_prepare() && any_pop(sc, out))
@@ -215,9 +250,10 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 		return true;
 	nid = mcache_nid();
 	slot = current_slot();
-	if (lower_floor(slot, nid, sc) && any_pop(sc, out))
+	h = floored(slot, route_make(nid, sc));
+	if (!leave_behind(h, nid, sc) && lower_floor(h) && any_pop(sc, out))
 		return true;
-	b = depot_pop(&mcentrals[nid][sc].depot, slot);
+	b = mcentral_shed(nid, sc) ? NULL : depot_pop(&mcentrals[nid][sc].depot, slot);
 	if (b) {
 		slots = b->slots;
 		n = b->n;
@@ -257,8 +293,10 @@ static void flush_batch(size_t route, unsigned int to)
 		pushed = n && depot_push(&mcentrals[nid][sc].depot, to, b);
 	}
 	PROBE(flush, nid, size_classes[sc].size, n, pushed);
-	if (n && !pushed)
+	if (n && !pushed) {
 		mcentral_free(nid, sc, slots, n);
+		note_fall(slot, route, &mcentrals[nid][sc].depot);
+	}
 	if (b && !pushed)
 		batch_put(slot, b);
 	if (!b)

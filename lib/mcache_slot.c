@@ -48,7 +48,6 @@
 
 #define CREATE_WAIT		255	/* calls until a slot is tried again */
 #define LOCKED_STAY		32	/* objects until a thread asks where it is */
-#define MAG_BATCHES		2	/* of its class a magazine can hold */
 #define MAG_ONE_FROM		(256UL << 10)	/* but one object larger than this */
 /* Without it the tops of all classes fall into the same few sets of the L1 cache. */
 #define MAG_GAP			L1_CACHE_BYTES
@@ -65,7 +64,8 @@ extern const ptrdiff_t __rseq_offset __weak;
 extern const unsigned int __rseq_size __weak;
 extern const char *gnu_get_libc_version(void) __weak;
 
-static_assert(2 * NR_ROUTES <= MAG_NR_HDRS, "there is nothing for every route");
+static_assert(2 * NR_ROUTES - 1 <= MAG_NR_HDRS && NR_SIZE_CLASSES < ROUTE_CLASSES,
+	      "there is nothing for every route; the last one is of no class");
 
 struct mag_table mcache_hdrs;
 struct mag_table mcache_rows;

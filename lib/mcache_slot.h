@@ -21,6 +21,8 @@
 #include "sizeclasses.h"
 
 #define NR_LOCKED	16
+/* Of its class a magazine can hold. */
+#define MAG_BATCHES	2
 /* Below it objects that were freed on another slot go to a magazine of their own. */
 #define FOREIGN_SIZE	1024
 /* Of one class, for another node: what a slot holds back is at most this. */

@@ -48,6 +48,9 @@
 #define DEPOT_EXTRA_MIN		(1UL << 20)
 #define DEPOT_SHARE_SHIFT	4
 
+/* Of a depot that is stale, taken home with a refill. */
+#define SHED_STALE	4
+
 /* Spans looked at for one that a slot had before. */
 #define PICK_TRIES	8
 
@@ -471,6 +474,25 @@ void mcentral_drain_one(unsigned int nid, unsigned int sc)
 {
 	drain_batches(nid, sc, 1);
 	narrow_depot(&mcentrals[nid][sc], sc, 1);
+}
+
+void mcentral_shrunk(unsigned int nid, unsigned int sc)
+{
+	struct mcentral *mc = &mcentrals[nid][sc];
+
+	atomic_store_relaxed(&mc->stale, depot_count(&mc->depot));
+}
+
+bool mcentral_shed(unsigned int nid, unsigned int sc)
+{
+	struct mcentral *mc = &mcentrals[nid][sc];
+	uint32_t stale = atomic_load_relaxed(&mc->stale), n = min_size(stale, SHED_STALE);
+
+	/* who else is at it has this part */
+	if (likely(!stale) || !try_cmpxchg_acquire(&mc->stale, stale, stale - n))
+		return stale;
+	drain_batches(nid, sc, n);
+	return true;
 }
 
 void mcentral_trim(unsigned int nid, unsigned int sc)

@@ -19,6 +19,7 @@ struct mcentral {
 	uint64_t nr_refill;		/* (a) objects handed to caches, from spans */
 	uint64_t nr_refills;		/* (a) times */
 	uint64_t nr_flushes;		/* (a) batches that came back, to spans */
+	uint32_t stale;			/* (a) batches of the depot that are to go home first */
 	int64_t nr_out;			/* (l) objects out of the spans: live or cached */
 	size_t nr_spans;		/* (l) spans of the class, full ones too */
 	size_t dropped;			/* (a) bytes given back inside the spans; under the lock */
@@ -63,6 +64,13 @@ bool mcentral_is_sparse(const struct mspan *s);
 /* Take @n objects of one route back into their spans.  Holds no lock. */
 void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n);
+/*
+ * The class has shrunk by much more than its depot holds: what lies there is scattered
+ * over spans that would be empty without.  It goes home before any is handed out, a few
+ * batches with each refill: mcentral_shed() is true as long as there are.
+ */
+void mcentral_shrunk(unsigned int nid, unsigned int sc);
+bool mcentral_shed(unsigned int nid, unsigned int sc);
 /* The only object of @s, which is out, leaves its class for good. */
 void mcentral_disown(struct mspan *s);
 /*

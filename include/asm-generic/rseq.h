@@ -24,6 +24,7 @@
  * mag_pop stops at the floor, which is base at first.  It may be set from anywhere, at any
  * time, to anything between base and limit: who finds it above base, and objects all the
  * same, lowers it, so that what lies below one that has been raised has not been used since.
+ * Above all tops the magazine is shut: pushes go on, and the next pop asks what for.
  *
  * Invariants, outside of a critical section:
  *  1. base <= top <= limit, all multiples of the slot size from base.
@@ -84,7 +85,7 @@
 #define MAG_COUNT_EACH		(-1LL)
 #define MAG_HDR_SHIFT		4
 #define MAX_CIDS		4096
-#define MAG_NR_HDRS		4096	/* of an id, at most */
+#define MAG_NR_HDRS		4095	/* of an id, at most */
 
 /* Offsets within the registered area (include/uapi/linux/rseq.h). */
 #define RSEQ_OFF_CPU_ID		4
@@ -129,6 +130,7 @@ struct mag_table {
 
 static_assert(sizeof(struct mag_slot) == MAG_SLOT_SIZE, "asm scales by it");
 static_assert(sizeof(struct mag_hdr) == 1 << MAG_HDR_SHIFT, "asm scales by it");
+static_assert(offsetof(struct mag_table, row) == 16 << 12, "asm adds it");
 static_assert(MAG_SLOT_UNITS == 2, "asm adds and subtracts it");
 static_assert(offsetof(struct mag_hdr, floor) == 8 && offsetof(struct mag_hdr, limit) == 10 &&
 	      offsetof(struct mag_hdr, tag) == 12 && offsetof(struct mag_hdr, base) == 14,
@@ -163,6 +165,24 @@ static inline void mag_init(struct mag_hdr *h, size_t off, unsigned int room, ui
 	h->word = (uint64_t)count << MAG_COUNT_SHIFT | base;
 }
 
+#define MAG_FLOOR_SHUT		UINT16_MAX
+
+/* What is in it is not wanted; until mag_reopen(), or until its floor is lowered. */
+static inline void mag_shut(struct mag_hdr *h)
+{
+	WRITE_ONCE(h->floor, MAG_FLOOR_SHUT);
+}
+
+static inline bool mag_is_shut(const struct mag_hdr *h)
+{
+	return READ_ONCE(h->floor) == MAG_FLOOR_SHUT;
+}
+
+static inline void mag_reopen(struct mag_hdr *h)
+{
+	WRITE_ONCE(h->floor, h->base);
+}
+
 /* Objects that have not been used since the floor was raised to top. */
 static inline unsigned int mag_nr_cold(const struct mag_hdr *h)
 {
@@ -173,7 +193,8 @@ static inline unsigned int mag_nr_cold(const struct mag_hdr *h)
 
 static inline void mag_raise_floor(struct mag_hdr *h)
 {
-	WRITE_ONCE(h->floor, READ_ONCE(h->top));
+	if (!mag_is_shut(h))
+		WRITE_ONCE(h->floor, READ_ONCE(h->top));
 }
 
 /* By @n objects, and below top.  False: it was down already. */

@@ -621,6 +621,58 @@ START_TEST(swing)
 END_TEST
 
 /*
+ * A class has shrunk: what caches hold of it is left behind for the fullest span, and
+ * goes home, what depots hold a few batches with each refill.
+ */
+START_TEST(shrunk)
+{
+	static struct mag_slot s[40000], got[10 * MAX_BATCH], keep[1024];
+	const unsigned int sc = small_class(64), batch = size_classes[sc].batch;
+	struct mcentral *mc = &mcentrals[0][sc];
+	struct mag_slot hole[2];
+	unsigned int nr = 0, holes = 0;
+	struct mspan *full;
+	cpu_set_t here;
+
+	heap_layers_init(&heap_modes[0]);
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	check(!sched_setaffinity(0, sizeof(here), &here));
+	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+		check(get(sc, &s[i]));
+	full = heap_arena_find_span((uintptr_t)s[ARRAY_SIZE(s) / 2].obj);
+	/* in no order at all: by a step that has no factor in common with their number */
+	for (unsigned int i = 0, k = 0; i < ARRAY_SIZE(s); i++) {
+		k = (k + 7919) % ARRAY_SIZE(s);
+		if (heap_arena_find_span((uintptr_t)s[k].obj) != full)
+			put(s[k]);
+		else if (holes < 2)
+			hole[holes++] = s[k];
+		else
+			keep[nr++] = s[k];
+	}
+	put(hole[0]);
+	put(hole[1]);
+	check(mag_is_shut(&slot_hdrs[current_slot()][route_make(0, sc)]));
+	check(depot_count(&mc->depot) == mc->depot.max);
+	for (unsigned int i = 0; i < batch; i++)
+		check(get(sc, &got[i]));
+	check(mcache_nr_cached(sc) <= depot_objects(&mc->depot) + batch);
+	for (unsigned int i = 0; i < batch; i++)
+		holes -= got[i].obj == hole[0].obj || got[i].obj == hole[1].obj;
+	check(!holes && mc->stale);
+	for (unsigned int i = batch; i < ARRAY_SIZE(got); i++)
+		check(get(sc, &got[i]));
+	check(!depot_count(&mc->depot) && !mc->stale);
+	for (unsigned int i = 0; i < ARRAY_SIZE(got); i++)
+		put(got[i]);
+	while (nr)
+		put(keep[--nr]);
+	check_goes_home();
+}
+END_TEST
+
+/*
  * What another slot handed out is not handed out here again, before a batch of it
  * has gone round through the depot; what this one did, at once.
  */
@@ -681,9 +733,10 @@ int main(void)
 	if (heap_has_rseq()) {
 		tcase_add_loop_test(tc, threads_mixed, 0, modes);
 		tcase_add_loop_test(tc, dropped, 0, modes);
+		tcase_add_test(tc, shrunk);
 		tcase_add_test(tc, foreign);
 	} else {
-		unit_skip("threads_mixed, dropped, foreign", "no thread is registered here");
+		unit_skip("threads_mixed, dropped, shrunk, foreign", "no thread is registered here");
 	}
 	suite_add_tcase(s, tc);
 	return unit_run(s);

@@ -6,6 +6,7 @@
  * The sections run on the thread's own area and on tables of this file: nothing
  * of the allocator is behind them.
  */
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -128,6 +129,34 @@ struct model {
 	unsigned int floor[NR_MAGS];	/* slots from the base; the plain form lowers it */
 };
 
+#define SHUT		UINT_MAX	/* a floor */
+
+static void step_floor(struct mag_hdr *h, struct model *m, unsigned int i, unsigned int n,
+		       unsigned int dice)
+{
+	unsigned int want = m->floor[i] < m->nr[i] ? m->floor[i] : m->nr[i];
+
+	switch (dice) {
+	case 0:
+		mag_raise_floor(h);
+		if (m->floor[i] != SHUT)
+			m->floor[i] = m->nr[i];
+		break;
+	case 1:
+		mag_shut(h);
+		m->floor[i] = SHUT;
+		break;
+	case 2:
+		mag_reopen(h);
+		m->floor[i] = 0;
+		break;
+	default:
+		check(mag_lower_floor(h, n) == (m->floor[i] > 0));
+		m->floor[i] = m->floor[i] && want > n ? want - n : 0;
+	}
+	check(mag_is_shut(h) == (m->floor[i] == SHUT));
+}
+
 /* Does a pop stop there? */
 static bool stops(const struct model *m, unsigned int i)
 {
@@ -178,14 +207,7 @@ static void step(struct model *m, unsigned int i, struct unit_rand *r)
 		check(mag_set_count(h, h->word, m->count[i]));
 		break;
 	case 4:
-		if (rand_below(r, 2)) {
-			mag_raise_floor(h);
-			m->floor[i] = m->nr[i];
-			break;
-		}
-		check(mag_lower_floor(h, n) == (m->floor[i] > 0));
-		want = m->floor[i] < m->nr[i] ? m->floor[i] : m->nr[i];
-		m->floor[i] = m->floor[i] && want > n ? want - n : 0;
+		step_floor(h, m, i, n, rand_below(r, 8));
 		break;
 	default:
 		want = n < m->nr[i] ? n : m->nr[i];
@@ -213,7 +235,8 @@ START_TEST(model)
 			struct mag_hdr *h = &table.hdrs[i];
 
 			check(mag_nr(h) == m.nr[i] && mag_count(h->word) == m.count[i]);
-			check(h->floor == h->base + m.floor[i] * MAG_SLOT_UNITS);
+			check(m.floor[i] == SHUT ||
+			      h->floor == h->base + m.floor[i] * MAG_SLOT_UNITS);
 			check(mag_nr_cold(h) == (m.nr[i] < m.floor[i] ? m.nr[i] : m.floor[i]));
 			check((h->limit - h->base) * 8U == model_sizes[i] * MAG_SLOT_SIZE);
 			check(same(mag_slot_at(h, h->base), m.slot[i],
@@ -348,6 +371,8 @@ static void *storm_thread(void *arg)
 
 			if (rand_below(&r, 2))
 				mag_raise_floor(h);
+			else if (rand_below(&r, 64) == 0)
+				mag_shut(h);
 			else
 				mag_lower_floor(h, 1 + rand_below(&r, 4));
 		}
@@ -396,7 +421,8 @@ START_TEST(storms)
 			struct mag_hdr *h = &storm.by_cpu[i].hdrs[m];
 
 			check(h->base <= h->top && h->top <= h->limit);
-			check(h->base <= h->floor && h->floor <= h->limit);
+			check(mag_is_shut(h) ||
+			      (h->base <= h->floor && h->floor <= h->limit));
 			counted += MAG_COUNT_MAX - mag_count(h->word);
 			for (uint32_t o = h->base; o < h->top; o += MAG_SLOT_UNITS) {
 				uintptr_t n = (uintptr_t)mag_slot_at(h, o)->obj / 16;

@@ -36,13 +36,13 @@
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
 	"ldrsw %[h], [%[rs], %[id_off]]\n\t"				\
-	"ldr %[h], [%[row], %[h], lsl #3]\n\t"			\
+	"add %[word], %[tab], #16, lsl #12\n\t"			\
+	"ldr %[h], [%[word], %[h], lsl #3]\n\t"			\
 	"add %[h], %[h], %[tab]\n\t"					\
 	RSEQ_INJECT(2)
 
 #define RSEQ_TAB(rs, id_off, tab)					\
-	[rs] "r" (rs), [id_off] "r" (*(id_off)), [tab] "r" (tab),	\
-	[row] "r" ((tab)->row)
+	[rs] "r" (rs), [id_off] "r" (*(id_off)), [tab] "r" (tab)
 
 #define RSEQ_SECTION_END						\
 	"2:\n\t"							\
