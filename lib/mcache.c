@@ -219,14 +219,19 @@ static bool lower_floor(struct mag_hdr *h)
 	return h && mag_lower_floor(h, FLOOR_STEP);
 }
 
-/* Many more objects than the depot holds went past it: none is wanted for a while. */
+/*
+ * Many more objects than the depot holds went past it: none is wanted for a while, where
+ * one can keep more memory than itself.
+ */
 static void note_fall(unsigned int slot, size_t route, const struct depot *d)
 {
-	size_t holds = (size_t)atomic_load_relaxed(&d->max) *
-		       size_classes[route_class(route)].batch;
+	const struct size_class *k = &size_classes[route_class(route)];
+	size_t holds = (size_t)atomic_load_relaxed(&d->max) * k->batch;
 	struct mag_hdr *h = floored(slot, route);
 
-	if (h && atomic_load_relaxed(&d->missed) > FALL_DEPOTS * holds)
+	/* of other rows nobody pops */
+	if (h && route_nid(route) == slot_node(slot) && k->size < vm_page_size &&
+	    atomic_load_relaxed(&d->missed) > FALL_DEPOTS * holds)
 		mag_shut(h);
 }
 

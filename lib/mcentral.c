@@ -101,9 +101,7 @@ static void widen_depot(struct mcentral *mc, unsigned int sc)
 	size_t extra = atomic_load_relaxed(&depot_extra), bytes = batch_bytes(sc);
 	size_t max = max_size(depot_extra_min, limit_total() >> DEPOT_SHARE_SHIFT);
 
-	if (limit_close())
-		return;
-	max = min_size(max, limit_cache_max());
+	max = limit_close() ? 0 : min_size(max, limit_cache_max());
 	max -= min_size(max, extra);
 	atomic_add_relaxed(&depot_extra, depot_widen(&mc->depot, max / bytes,
 						     size_classes[sc].batch) * bytes);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf.h"
 #include "fixalloc.h"
@@ -672,6 +673,27 @@ START_TEST(shrunk)
 }
 END_TEST
 
+/* An object of a page or more keeps nothing but itself: no order is better than another. */
+START_TEST(shrunk_large)
+{
+	static struct mag_slot s[3000];
+	const unsigned int sc = small_class(vm_page_size);
+	cpu_set_t here;
+
+	heap_layers_init(&heap_modes[0]);
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	check(!sched_setaffinity(0, sizeof(here), &here));
+	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+		check(get(sc, &s[i]));
+	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+		put(s[i]);
+	check(mcentrals[0][sc].depot.missed);
+	check(!mag_is_shut(&slot_hdrs[current_slot()][route_make(0, sc)]));
+	check_goes_home();
+}
+END_TEST
+
 /*
  * What another slot handed out is not handed out here again, before a batch of it
  * has gone round through the depot; what this one did, at once.
@@ -734,6 +756,8 @@ int main(void)
 		tcase_add_loop_test(tc, threads_mixed, 0, modes);
 		tcase_add_loop_test(tc, dropped, 0, modes);
 		tcase_add_test(tc, shrunk);
+		if (sysconf(_SC_PAGESIZE) <= MAX_SMALL_SIZE)
+			tcase_add_test(tc, shrunk_large);
 		tcase_add_test(tc, foreign);
 	} else {
 		unit_skip("threads_mixed, dropped, shrunk, foreign", "no thread is registered here");

@@ -233,7 +233,8 @@ FAST = ["-p", "1000", "-n", "20"]
 PICTURES = {
     "burst": burst,
     "service": service,
-    "swing": swing_of("swing of 1 s", FAST, FAST),
+    # the background thread's share is one of 60 s
+    "swing": swing_of("swing of 1 s", ["-p", "1000", "-n", "60"], FAST),
     "swing-slow": swing_of("swing of 12 s", ["-p", "12000", "-n", "5"],
                            ["-p", "12000", "-n", "3"]),
 }
