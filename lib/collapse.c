@@ -8,8 +8,9 @@
  *
  * What was full for seconds has no page that is about to go back, and what is
  * resident already costs no memory more on huge pages.  The call copies: 2 ms for 4
- * MiB, which this thread pays out of its share, and only while that is not needed for giving memory back.  khugepaged would take a minute for
- * what this does in a second, and cannot be told what not to touch.
+ * MiB, which this thread pays out of its share, and only while that is not needed for
+ * giving memory back.  khugepaged would take a minute for what this does in a second,
+ * and cannot be told what not to touch.
  *
  * A huge page larger than a chunk (kernel pages of 16 or 64 KiB) takes all chunks
  * under it to be dense.
@@ -90,10 +91,10 @@ static bool block_due(uintptr_t base, size_t size)
 	return true;
 }
 
-static void block_seen(uintptr_t base, size_t size)
+static void block_set(uintptr_t base, size_t size, uint8_t looks)
 {
 	for (uintptr_t addr = base; addr < base + size; addr += CHUNK_SIZE)
-		arena_lookup(addr)->dense[addr % ARENA_SIZE >> CHUNK_SHIFT] = DENSE_SEEN;
+		arena_lookup(addr)->dense[addr % ARENA_SIZE >> CHUNK_SHIFT] = looks;
 }
 
 static void block_move(uintptr_t base, size_t size)
@@ -101,7 +102,7 @@ static void block_move(uintptr_t base, size_t size)
 	size_t nr = size / vm_page_size;
 	int err;
 
-	block_seen(base, size);
+	block_set(base, size, DENSE_SEEN);
 	if (vm_count_resident((void *)base, size) < nr - (nr >> ABSENT_SHIFT))
 		return;
 	err = vm_collapse((void *)base, size);
@@ -109,6 +110,9 @@ static void block_move(uintptr_t base, size_t size)
 		thp_set_huge(base, size, true);
 		mheap_set_resident(arena_lookup(base)->nid, base, size);
 	}
+	/* somebody in the kernel held a page of it: as many looks, and once more */
+	if (err == -EAGAIN || err == -EBUSY)
+		block_set(base, size, 1);
 	collapse.refused |= err == -EINVAL;
 }
 

@@ -191,19 +191,26 @@ EXPORT_AS(ha_malloc, malloc);
  */
 static void free_slow(void *ptr) __noinline;
 
+static void free_sampled(struct mag_slot slot, size_t route) __noinline;
+static void free_sampled(struct mag_slot slot, size_t route)
+{
+	profile_end(slot.obj);
+	mcache_free_tagged(slot, route, mcache_tag());
+}
+
 void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
 		     enum mag_result why)
 {
-	if (unlikely(tag == OBJECT_FREE && check_on))
+	bool of_a_slot = tag - OBJECT_LIVE < OBJECT_SAMPLED - OBJECT_LIVE;
+
+	/* popped elsewhere: with more threads than CPUs any other object */
+	if (likely(of_a_slot && why == MAG_FOREIGN))
+		mcache_free_foreign(slot, route, tag);
+	else if (tag == OBJECT_FREE && check_on)
 		debug_bad_pointer("free", (uintptr_t)slot.obj);
 	/* the tag of no slot: each sampled object comes here */
-	if (unlikely(tag == OBJECT_SAMPLED)) {
-		profile_end(slot.obj);
-		tag = mcache_tag();
-		why = MAG_FULL;
-	}
-	if (why == MAG_FOREIGN)
-		mcache_free_foreign(slot, route, tag);
+	else if (unlikely(tag == OBJECT_SAMPLED))
+		free_sampled(slot, route);
 	else
 		mcache_free_tagged(slot, route, tag);
 }

@@ -371,18 +371,26 @@ static void free_foreign(size_t route, struct mag_slot slot, uint32_t tag)
 		mcentral_free(route_nid(route), route_class(route), &slot, 1);
 }
 
-/* What goes to another node is out of malloc's reach in that node's row. */
-static bool wants_outgoing(size_t route, unsigned int slot)
+static inline bool has_outgoing(size_t route)
 {
-	return route_nid(route) == slot_node(slot) &&
-	       size_classes[route_class(route)].size < FOREIGN_SIZE;
+	return size_classes[route_class(route)].size < FOREIGN_SIZE;
+}
+
+/* What goes to another node is out of malloc's reach in that node's row. */
+static inline bool wants_outgoing(size_t route, unsigned int slot)
+{
+	return route_nid(route) == slot_node(slot) && has_outgoing(route);
 }
 
 void mcache_free_foreign(struct mag_slot slot, size_t route, uint32_t tag)
 {
-	size_t to = route_nid(route) == slot_node(current_slot()) ? outgoing(route) : route;
+	size_t to = route;
 
-	/* there is none of larger objects, nor where there are no magazines yet */
+	/* with one node there is nothing to ask */
+	if (likely(topo.nr_nodes == 1) && likely(has_outgoing(route)))
+		to += ROUTE_CLASSES;
+	else if (topo.nr_nodes > 1 && wants_outgoing(route, current_slot()))
+		to = outgoing(route);
 	if (unlikely(!mcache_push(to, slot)))
 		mcache_free_tagged(slot, route, tag);
 }

@@ -701,6 +701,7 @@ END_TEST
 START_TEST(foreign)
 {
 	const unsigned int sc = small_class(64), batch = size_classes[sc].batch;
+	const unsigned int large = small_class(2048);
 	struct mag_slot own, s[2 * MAX_BATCH], again;
 	unsigned int route = route_make(0, sc);
 
@@ -724,6 +725,12 @@ START_TEST(foreign)
 		put(again);
 	}
 	put(own);
+	/* a large one has its states' line to itself, nearly: at once again */
+	check(get(large, &own));
+	*own.state = OBJECT_FREE;
+	mcache_free_foreign(own, route_make(0, large), mcache_tag() + 1);
+	check(get(large, &again) && again.obj == own.obj);
+	put(again);
 	check_goes_home();
 }
 END_TEST
