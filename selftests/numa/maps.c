@@ -65,10 +65,31 @@ static bool small_ones(void)
 	return n == 2000 && !stress_failures;
 }
 
+/* With at most @max mappings: as much again as before, and small objects. */
+static void at_limit(unsigned int max, bool none)
+{
+	unsigned int n, again;
+	char text[32];
+
+	snprintf(text, sizeof(text), "%u", max);
+	if (!file_write(text, LIMIT))
+		tap_bail("%s: %s", LIMIT, strerror(errno));
+	n = fill();
+	diag("%u mappings allowed, %u now, %u MiB", max, nr_maps(), n);
+	ok(none ? n < NR && errno == ENOMEM : n == NR || errno == ENOMEM,
+	   "%u objects of 1 MiB, then NULL and ENOMEM", n);
+	empty(n);
+	ok(small_ones(), "small objects at the limit");
+	malloc_trim(0);
+	again = fill();
+	ok(again >= n, "%u objects of 1 MiB again", again);
+	empty(again);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int before, after, n;
-	char old[32], text[32];
+	char old[32];
 
 	tap_init(argc, argv);
 	vm_need();
@@ -78,19 +99,9 @@ int main(int argc, char **argv)
 		tap_bail("no %s", LIMIT);
 	small_ones();
 	before = nr_maps();
-	/* room for a few arenas, not for all of it */
-	snprintf(text, sizeof(text), "%u", before + 10);
-	if (!file_write(text, LIMIT))
-		tap_bail("%s: %s", LIMIT, strerror(errno));
-	n = fill();
-	diag("%u mappings at first, %u allowed, %u now, %u MiB", before, before + 10, nr_maps(), n);
-	ok(n < NR && errno == ENOMEM, "%u objects of 1 MiB, then NULL and ENOMEM", n);
-	empty(n);
-	ok(small_ones(), "small objects at the limit");
-	malloc_trim(0);
-	after = fill();
-	ok(after >= n, "%u objects of 1 MiB again", after);
-	empty(after);
+	/* not one more than there are; room for a few arenas, which those have that can */
+	at_limit(before - 1, true);
+	at_limit(before + 10, false);
 	file_write(old, LIMIT);
 	n = fill();
 	after = nr_maps();

@@ -13,7 +13,7 @@
 
 static void *objs[NR];
 
-/* A heap with free pages on node @n. */
+/* A heap with free pages on node @n, when caches have been emptied. */
 static void warm(unsigned int n)
 {
 	void *p[8];
@@ -37,6 +37,7 @@ int main(int argc, char **argv)
 	watchdog(60);
 	for (unsigned int n = nr_nodes; n-- > 0;)
 		warm(n);
+	malloc_trim(0);
 	lim.rlim_cur = lim.rlim_max = (rlim_t)tap_status_kb("VmSize") << 10;
 	if (setrlimit(RLIMIT_AS, &lim))
 		tap_bail("setrlimit: %s", strerror(errno));
