@@ -73,6 +73,9 @@ void mheap_set_notice(unsigned int nid, size_t pages);
 /* 0 or -ENOMEM; @nr_nodes heaps, before any other call. */
 int mheap_init(unsigned int nr_nodes);
 
+/* Whoever may have changed what the limit's account has of @h unlocks it so. */
+void mheap_unlock(struct mheap *h);
+
 /*
  * A span of class @sc for @nid, else from the nearest node that has room (never
  * another one when binding is strict).  @slot picks the page cache.  NULL when no
