@@ -79,6 +79,7 @@ static bool vm_no_many;		/* (a) no way to return ranges in one call */
 static long vm_fail_at;
 static bool vm_fail_sticky;
 static size_t vm_nr_failed;
+int vm_collapse_fault = -ENOMEM;
 
 void vm_fail_nth(long nth, bool sticky)
 {
@@ -104,6 +105,8 @@ static bool vm_fault(void)
 	return fails;
 }
 #else
+#define vm_collapse_fault	(-ENOMEM)
+
 static inline bool vm_fault(void)
 {
 	return false;
@@ -457,7 +460,7 @@ int vm_collapse(void *addr, size_t size)
 	int saved = errno, err = 0;
 
 	if (vm_fault())
-		return -ENOMEM;
+		return vm_collapse_fault;
 	vm_advise_huge(addr, size, true);
 	vm_count_call();
 	if (madvise(addr, size, MADV_COLLAPSE))

@@ -88,6 +88,8 @@ size_t vm_count_resident(void *addr, size_t size);
  */
 #ifdef CONFIG_FAULT_INJECTION
 void vm_fail_nth(long nth, bool sticky);
+/* What vm_collapse() returns then. */
+extern int vm_collapse_fault;
 /* How many have been made to fail so far. */
 size_t vm_failed(void);
 #endif

@@ -6,6 +6,7 @@
  * The kernel may have no huge pages, or none free: what is asked of it is checked by
  * what the library takes for true, which is no more than a hint.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "collapse.h"
@@ -168,6 +169,30 @@ START_TEST(refused)
 		look();
 	check(look() && nr_huge(full) == 0 && all_bytes(full, 5));
 	vm_fail_nth(0, false);
+}
+END_TEST
+
+/* Not now, says the kernel: after as many looks it is asked once more. */
+START_TEST(again)
+{
+	struct mspan *full;
+	bool can;
+
+	heap_layers_init(&one);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_root = "/nowhere";
+	can = can_collapse();
+	full = large(68 * MIB, 5);
+	vm_collapse_fault = _i ? -EAGAIN : -EBUSY;
+	vm_fail_nth(1, true);
+	for (unsigned int i = 0; i < 25; i++)
+		check(!look() && nr_huge(full) == 0);
+	vm_fail_nth(0, false);
+	for (unsigned int i = 0; i < 40 && !look(); i++)
+		;
+	check(look() && all_bytes(full, 5));
+	if (can)
+		check(nr_huge(full) == 17);
 }
 END_TEST
 
@@ -366,6 +391,7 @@ int main(void)
 	tcase_add_loop_test(tc, files, 0, 8);
 	tcase_add_test(tc, moves);
 	tcase_add_test(tc, refused);
+	tcase_add_loop_test(tc, again, 0, 2);
 	tcase_add_test(tc, front);
 	tcase_add_test(tc, front_counts);
 	tcase_add_test(tc, trials);
