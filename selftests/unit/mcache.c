@@ -58,6 +58,16 @@ static void put(struct mag_slot slot)
 		mcache_free_tagged(slot, route, tag);
 }
 
+/* On this CPU from here on. */
+static void stay(void)
+{
+	cpu_set_t here;
+
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	check(!sched_setaffinity(0, sizeof(here), &here));
+}
+
 struct held {
 	struct mag_slot slot[MAX_LIVE];
 	unsigned int nr;
@@ -524,12 +534,9 @@ START_TEST(rested)
 	const unsigned int used = small_class(128);
 	struct mcentral *mc = &mcentrals[0][sc];
 	struct mag_slot slot;
-	cpu_set_t here;
 
 	heap_layers_init(&heap_modes[_i]);
-	CPU_ZERO(&here);
-	CPU_SET(sched_getcpu(), &here);
-	check(!sched_setaffinity(0, sizeof(here), &here));
+	stay();
 	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
 		check(get(sc, &s[i]));
 	for (unsigned int i = ARRAY_SIZE(s); i-- > 0;)
@@ -562,12 +569,9 @@ START_TEST(cold)
 	struct mag_slot few[10];
 	size_t cached = 0;
 	uint64_t refills;
-	cpu_set_t here;
 
 	heap_layers_init(&heap_modes[_i]);
-	CPU_ZERO(&here);
-	CPU_SET(sched_getcpu(), &here);
-	check(!sched_setaffinity(0, sizeof(here), &here));
+	stay();
 	for (unsigned int sc = used; sc <= last; sc++)
 		for (unsigned int i = 0; i < size_classes[sc].batch && i < 60; i++)
 			check(get(sc, &s[sc][i]));
@@ -633,12 +637,9 @@ START_TEST(shrunk)
 	struct mag_slot hole[2];
 	unsigned int nr = 0, holes = 0;
 	struct mspan *full;
-	cpu_set_t here;
 
 	heap_layers_init(&heap_modes[0]);
-	CPU_ZERO(&here);
-	CPU_SET(sched_getcpu(), &here);
-	check(!sched_setaffinity(0, sizeof(here), &here));
+	stay();
 	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
 		check(get(sc, &s[i]));
 	full = heap_arena_find_span((uintptr_t)s[ARRAY_SIZE(s) / 2].obj);
@@ -678,12 +679,9 @@ START_TEST(shrunk_large)
 {
 	static struct mag_slot s[3000];
 	const unsigned int sc = small_class(vm_page_size);
-	cpu_set_t here;
 
 	heap_layers_init(&heap_modes[0]);
-	CPU_ZERO(&here);
-	CPU_SET(sched_getcpu(), &here);
-	check(!sched_setaffinity(0, sizeof(here), &here));
+	stay();
 	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
 		check(get(sc, &s[i]));
 	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
