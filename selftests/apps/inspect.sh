@@ -443,6 +443,19 @@ if [ -n "$core" ]; then
 	            c[p:p + 8] = struct.pack("<Q", r.choice((0, 1, 2**64 - 1, 2**63, r.getrandbits(64),
 	                struct.unpack_from("<Q", core, r.randrange(0, len(c) - 8) & ~7)[0])))
 	    save("damaged%d" % seed, c)
+	# Much of the metadata and the program's data, and none of its objects: lengths too.
+	words = []
+	for i in range(n):
+	    kind, flags, o, _, _, size = struct.unpack_from("<IIQQQQ", core, off + 56 * i)
+	    if kind == 1 and flags & 2 and size < 4 << 20:
+	        words += [p for p in range(o, o + size - 7, 8) if core[p:p + 8] != bytes(8)]
+	for seed in range(8, 12):
+	    r = random.Random(seed)
+	    c = bytearray(core)
+	    for p in r.sample(words, min(2000, len(words) // 8)):
+	        c[p:p + 8] = struct.pack("<Q", r.choice((0, 1, 2**64 - 1, 2**63, r.getrandbits(64),
+	            r.getrandbits(40), struct.unpack_from("<Q", core, r.choice(words))[0])))
+	    save("damaged%d" % seed, c)
 	PY
 	check "another format" refused 1 "format 99, and this command reads 2" \
 		"$ha" stat "$tmp/format"
@@ -451,7 +464,7 @@ if [ -n "$core" ]; then
 	check "and its walk" refused 1 "has not been used yet" "$ha" walk "$tmp/unused"
 	rm -f "$tmp/format" "$tmp/unused"
 	for file in half head damaged0 damaged1 damaged2 damaged3 damaged4 damaged5 damaged6 \
-		    damaged7; do
+		    damaged7 damaged8 damaged9 damaged10 damaged11; do
 		check "survives $file" survives "$tmp/$file"
 		rm -f "$tmp/$file"
 	done

@@ -37,6 +37,23 @@ static const struct range *range_at(const struct target *t, uint64_t addr)
 	return NULL;
 }
 
+uint64_t core_next(const struct target *t, uint64_t addr)
+{
+	size_t low = 0, high = t->nr_ranges;
+
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+
+		if (t->ranges[mid].end <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == t->nr_ranges)
+		return UINT64_MAX;
+	return t->ranges[low].start > addr ? t->ranges[low].start : addr;
+}
+
 bool core_read(const struct target *t, uint64_t addr, char *buf, size_t size)
 {
 	while (size) {

@@ -152,6 +152,17 @@ static uint64_t part_end(struct scan *s, struct pages *p, uint64_t addr, uint64_
 	return stop < end ? stop : end;
 }
 
+/*
+ * Behind a part that ends at @stop and cannot be read whole.  What is not in a core file
+ * is passed over at once: a damaged one may speak of petabytes.
+ */
+static uint64_t behind(const struct scan *s, uint64_t stop, uint64_t end)
+{
+	uint64_t next = s->t->live ? stop : core_next(s->t, stop);
+
+	return next < end ? next : end;
+}
+
 /* @visit the parts of a range that are there, each word once, in s->buf. */
 static void each_part(struct scan *s, uint64_t addr, uint64_t size,
 		      void (*visit)(struct scan *s, uint64_t addr, size_t size))
@@ -166,13 +177,15 @@ static void each_part(struct scan *s, uint64_t addr, uint64_t size,
 			continue;
 		}
 		if (stop <= next_page(s, addr)) {
-			stop = next_page(s, addr);
+			stop = behind(s, next_page(s, addr), end);
 			continue;
 		}
 		/* one of its pages cannot be read: the first by itself, then the rest */
 		stop = next_page(s, addr);
 		if (target_read(s->t, addr, s->buf, stop - addr))
 			visit(s, addr, stop - addr);
+		else
+			stop = behind(s, stop, end);
 	}
 }
 

@@ -87,5 +87,7 @@ bool target_find_inspect(struct target *t);
 int core_open(struct target *t, const char *path);
 void core_close(struct target *t);
 bool core_read(const struct target *t, uint64_t addr, char *buf, size_t size);
+/* The lowest address from @addr on that a core file has; UINT64_MAX for none. */
+uint64_t core_next(const struct target *t, uint64_t addr);
 
 #endif /* HA_TARGET_H */
