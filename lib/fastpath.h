@@ -70,7 +70,8 @@ static __always_inline bool object_find(const struct page_entry *e,
 	/* the magic of a large span, or of none, is 0 and ends here */
 	if (unlikely((uint32_t)product >= (uint32_t)magic))
 		return false;
-	o->state = READ_ONCE(e->states) + (product >> 32);
+	/* a plain load, which can be an operand: that of a live object does not change */
+	o->state = e->states + (product >> 32);
 	o->place = place;
 	return true;
 }
