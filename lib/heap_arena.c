@@ -3,12 +3,14 @@
  * From addresses to page entries: the window, and the arena index.
  *
  *	arenas      |  1  |  2  |  3  |        consecutive, as long as nobody is in
- *	            ^base             ^+size   the way
- *	entries     |1 |2 |3 |                 window.pages[(address - base) / 8 KiB]
+ *	            ^hint                      the way
+ *	entries     |1 |2 |3 |                 at address / 8 KiB * 16
+ *	            ^hint / 512
  *
- * One subtraction, comparison and shift lead to the entry of a page.  An arena that
- * cannot follow the last one, or whose entries cannot follow the last ones, is
- * outside of the window, and so are all after it: they are found by the index.
+ * One shift leads to the entry of a page, and one comparison tells whether it is there.
+ * The first arena that is not at the hint, that cannot follow the last one, or whose
+ * entries have no room where they belong, is outside of the window, and so are all after
+ * it: they are found by the index.
  *
  *	address  46        26 25       13 12     0        (x86_64)
  *	        +------------+-----------+--------+
@@ -49,8 +51,6 @@
 
 #define ARENA_HEADROOM	(2UL << 20)
 #define PAGE_TABLE_BYTES	(ARENA_PAGES * sizeof(struct page_entry))
-/* Room for the window's entries below the arenas: 8 TiB worth. */
-#define PAGE_TABLE_HINT		(VM_ARENA_HINT - (16UL << 30))
 #define L2_ENTRIES	(1UL << ARENA_L2_BITS)
 #define L2_BYTES	(L2_ENTRIES * sizeof(struct heap_arena *))
 /* Arenas remembered in order for walks: blocks of a page of pointers. */
@@ -64,7 +64,7 @@ struct heap_arena **arena_index[1U << ARENA_L1_BITS];
 #endif
 
 uintptr_t arena_limit;
-struct arena_window arena_window;
+size_t arena_window;
 
 static struct {
 	struct lock lock;
@@ -72,7 +72,7 @@ static struct {
 	size_t nr;			/* (a) arenas created */
 	struct heap_arena ***walk;	/* (a) blocks of WALK_BLOCK */
 	struct heap_arena *spare;	/* (l) made, and not entered for want of more */
-	size_t mapped;			/* (l) bytes that the window's entries are for */
+	size_t mapped;			/* (l) of the window's entries, bytes */
 	bool full;			/* (l) the last reservation failed */
 	bool closed;			/* (l) an arena is elsewhere: no window any more */
 } arenas = { .lock = LOCK_INIT(RANK_ARENA), .hint = VM_ARENA_HINT };
@@ -152,9 +152,7 @@ static int arena_remember(struct heap_arena *ha)
 /* Could @base be the next arena of the window? */
 static bool window_next(uintptr_t base)
 {
-	if (arenas.closed)
-		return false;
-	return !arena_window.size || base == arena_window.base + arena_window.size;
+	return !arenas.closed && base >> WINDOW_SHIFT == WINDOW_ENTRIES + arena_window;
 }
 
 /*
@@ -173,39 +171,27 @@ static void *page_table_new_at(uintptr_t addr)
 /* The entries of @base, the window's next arena; NULL: it cannot be that. */
 static struct page_entry *window_pages(uintptr_t base)
 {
-	size_t size = arena_window.size;
-	char *p = (char *)arena_window.pages;
+	uintptr_t p = base >> WINDOW_SHIFT;
 
 	if (!window_next(base))
 		return NULL;
-	if (arenas.mapped == size) {
-		size_t off = size / ARENA_SIZE * PAGE_TABLE_BYTES;
-
-		p = page_table_new_at(size ? (uintptr_t)p + off : PAGE_TABLE_HINT);
-		if (!p && !size)
-			p = page_table_new_at(0);
-		if (!p)
+	if (arenas.mapped == arena_window) {
+		if (!page_table_new_at(p))
 			return NULL;
-		arenas.mapped += ARENA_SIZE;
-		if (!size)
-			arena_window.pages = (struct page_entry *)p;
+		arenas.mapped += PAGE_TABLE_BYTES;
 	}
-	return arena_window.pages + size / HA_PAGE_SIZE;
+	return (struct page_entry *)p;
 }
 
 /* @ha is in the index: from here on the window leads to it, or is closed. */
 static void window_add(struct heap_arena *ha)
 {
-	size_t size = arena_window.size;
-
-	if (!window_next(ha->base) || ha->page != arena_window.pages + size / HA_PAGE_SIZE) {
+	if (!window_next(ha->base) || (uintptr_t)ha->page != ha->base >> WINDOW_SHIFT) {
 		arenas.closed = true;
 		return;
 	}
-	if (!size)
-		arena_window.base = ha->base;
 	/* pairs with the order in which a reader came by an address of it */
-	smp_store_release(&arena_window.size, size + ARENA_SIZE);
+	smp_store_release(&arena_window, arena_window + PAGE_TABLE_BYTES);
 }
 
 static struct heap_arena *arena_new(uintptr_t base)

@@ -2,7 +2,7 @@
 /*
  * From an address to what the allocator knows about it: the entries of its 8 KiB
  * page, one flat table for the window of addresses that the arenas fill from the
- * first one on, and an index of 64 MiB arenas for those that had to go elsewhere.
+ * hint on, and an index of 64 MiB arenas for those that had to go elsewhere.
  * See lib/heap_arena.c.
  *
  * A page entry has what free() needs of a class and an object's state, so that it
@@ -112,26 +112,25 @@ static inline struct page_entry *arena_page(const struct heap_arena *ha,
 }
 
 /*
- * The window: [base, base + size) has its page entries in one table.  It grows at
- * its end only, by arenas that are entered in the index already.
+ * The window: from VM_ARENA_HINT on, as far as arenas follow each other.  Their page
+ * entries lie where an address leads by one shift.  It grows at its end only, by arenas
+ * that are entered in the index already.
  */
-extern struct arena_window {
-	uintptr_t base;			/* (c) once size is not 0 */
-	size_t size;			/* (a) */
-	struct page_entry *pages;	/* (c) once size is not 0 */
-} arena_window __hidden;
+#define WINDOW_SHIFT		(HA_PAGE_SHIFT - PAGE_ENTRY_SHIFT)
+#define WINDOW_ENTRIES		(VM_ARENA_HINT >> WINDOW_SHIFT)
+
+static_assert(WINDOW_ENTRIES >> 31 == 0, "a displacement");
+
+extern size_t arena_window __hidden;	/* (a) bytes of entries */
 
 /* The entry of @addr's page, or NULL outside of the window. */
 static __always_inline struct page_entry *window_entry(uintptr_t addr)
 {
-	uintptr_t off = addr - arena_window.base;
-	struct page_entry *e;
+	uintptr_t p = (addr >> WINDOW_SHIFT) & -sizeof(struct page_entry);
+	struct page_entry *e = (struct page_entry *)p;
 
-	if (unlikely(off >= arena_window.size))
+	if (unlikely(p - WINDOW_ENTRIES >= arena_window))
 		return NULL;
-	off >>= HA_PAGE_SHIFT - PAGE_ENTRY_SHIFT;
-	e = (struct page_entry *)((char *)arena_window.pages +
-				  (off & -sizeof(struct page_entry)));
 	if (!e)
 		__builtin_unreachable();
 	return e;
