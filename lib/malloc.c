@@ -230,22 +230,15 @@ EXPORT_AS(ha_free, cfree);
 EXPORT_AS(ha_free, _ZdlPv);
 EXPORT_AS(ha_free, _ZdaPv);
 
-/* NULL, a large object, one of a heap of the user's or outside of the window, misuse. */
-static void free_slow(void *ptr)
+/* A large object, one of a heap of the user's, misuse. */
+static void free_span(void *ptr) __noinline;
+static void free_span(void *ptr)
 {
 	uintptr_t addr = (uintptr_t)ptr;
-	struct page_entry *e;
+	struct page_entry *e = heap_ready() ? arena_entry(addr) : NULL;
 	uint8_t *states, state;
-	struct object o;
 	struct mspan *s;
 
-	if (!ptr)
-		return;
-	e = heap_ready() ? arena_entry(addr) : NULL;
-	if (e && object_find(e, addr, &o)) {
-		object_free(ptr, &o);
-		return;
-	}
 	if (e && page_entry_route(e) == ROUTE_HEAP) {
 		uheap_free("free", NULL, addr);
 		return;
@@ -264,6 +257,22 @@ static void free_slow(void *ptr)
 	if (state == OBJECT_SAMPLED)
 		profile_end(ptr);
 	mheap_free_span(s);
+}
+
+/* NULL, outside of the window, or not of a class. */
+static void free_slow(void *ptr)
+{
+	uintptr_t addr = (uintptr_t)ptr;
+	struct heap_arena *ha;
+	struct object o;
+
+	if (!ptr)
+		return;
+	ha = arena_lookup(addr);
+	if (ha && likely(object_find(arena_page(ha, addr), addr, &o)))
+		object_free(ptr, &o);
+	else
+		free_span(ptr);
 }
 
 /*

@@ -41,12 +41,11 @@
 static bool any_pop(size_t sc, struct mag_slot *out)
 {
 	struct locked_slot *ls;
-	void *rs = mcache_area();
 	bool ok;
 
 	/* a slow path's objects are counted by its caller */
-	if (rs)
-		return rseq_mag_pop_n(rs, &mcache_id_off, &mcache_rows,
+	if (mcache_has_id())
+		return rseq_mag_pop_n(mcache_id, &mcache_rows,
 				      sc << MAG_HDR_SHIFT, out, 1);
 	ls = slot_lock_own();
 	if (!ls)
@@ -61,7 +60,7 @@ static bool any_push(size_t route, struct mag_slot slot)
 	struct locked_slot *ls;
 	bool ok;
 
-	if (mcache_area())
+	if (mcache_has_id())
 		return mcache_push(route, slot);
 	ls = slot_lock_own();
 	if (!ls)
@@ -74,10 +73,9 @@ static bool any_push(size_t route, struct mag_slot slot)
 static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 {
 	struct locked_slot *ls;
-	void *rs = mcache_area();
 
-	if (rs)
-		return rseq_mag_pop_n(rs, &mcache_id_off, &mcache_hdrs,
+	if (mcache_has_id())
+		return rseq_mag_pop_n(mcache_id, &mcache_hdrs,
 				      route << MAG_HDR_SHIFT, dst, n);
 	ls = slot_lock_own();
 	if (!ls)
@@ -90,10 +88,9 @@ static size_t any_pop_n(size_t route, struct mag_slot *dst, size_t n)
 static size_t any_push_n(size_t route, const struct mag_slot *src, size_t n)
 {
 	struct locked_slot *ls;
-	void *rs = mcache_area();
 
-	if (rs)
-		return n ? rseq_mag_push_n(rs, &mcache_id_off, &mcache_hdrs,
+	if (mcache_has_id())
+		return n ? rseq_mag_push_n(mcache_id, &mcache_hdrs,
 					   route << MAG_HDR_SHIFT, src, n) : 0;
 	ls = slot_lock_own();
 	if (!ls)
@@ -115,7 +112,7 @@ static bool slow_prepare(void)
 	if (!slot_exists(slot))
 		fresh |= slot_create(slot);
 	/* a sequence declined only because this thread may not use one */
-	return fresh || !mcache_area();
+	return fresh || !mcache_has_id();
 }
 
 /* On top of the magazine; moved to a slot that is full, what does not fit goes back. */
@@ -145,7 +142,7 @@ static bool shed_rested(unsigned int slot) __noinline;
 static bool shed_rested(unsigned int slot)
 {
 	unsigned int nr_mags = nr_rows() * ROUTE_CLASSES, nr_depots = nr_mags / 2;
-	struct locked_slot *ls = mcache_area() ? NULL : slot_lock_own();
+	struct locked_slot *ls = mcache_has_id() ? NULL : slot_lock_own();
 	struct mag_hdr *hdrs = ls ? ls->hdrs : slot_hdrs[slot];
 	struct rest *r = slot_rest(hdrs);
 	struct mag_slot slots[MAX_BATCH];

@@ -16,7 +16,7 @@
 static __always_inline bool mcache_pop_twice(size_t twice, struct mag_slot *out,
 					     struct mag_hdr **from, bool *due)
 {
-	return rseq_mag_pop(mcache_rs, &mcache_id_off, &mcache_rows, twice, out, from, due);
+	return rseq_mag_pop(mcache_id, &mcache_rows, twice, out, from, due);
 }
 
 /*
@@ -27,13 +27,13 @@ static __always_inline bool mcache_pop_twice(size_t twice, struct mag_slot *out,
 static __always_inline enum mag_result mcache_push_off(size_t off, struct mag_slot slot,
 						       uint32_t tag)
 {
-	return rseq_mag_push_own(mcache_rs, &mcache_id_off, &mcache_hdrs, off, slot, tag);
+	return rseq_mag_push_own(mcache_id, &mcache_hdrs, off, slot, tag);
 }
 
 /* By route, for whom tags do not matter. */
 static inline bool mcache_push(size_t route, struct mag_slot slot)
 {
-	return rseq_mag_push(mcache_rs, &mcache_id_off, &mcache_hdrs,
+	return rseq_mag_push(mcache_id, &mcache_hdrs,
 			     route << MAG_HDR_SHIFT, slot);
 }
 

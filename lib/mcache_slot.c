@@ -2,7 +2,7 @@
 /*
  * Slots, and who is on which.
  *
- *	mcache_rs (TLS) -> rseq area -> slot id (mm_cid or cpu_id)
+ *	mcache_id (TLS) -> slot id (mm_cid or cpu_id), in the rseq area
  *	                                   |
  *	mcache_hdrs, all headers --------> +--------------------------------+
  *	mcache_rows, its node's -------+   | mag_hdr [nodes][128 classes]   |
@@ -24,9 +24,9 @@
  * two kinds never touch each other's slots.  Each locked slot has a node; a thread asks
  * now and then which one it is on.
  *
- * How a thread finds out: mcache_rs is mcache_no_area at first, so its first malloc or
+ * How a thread finds out: mcache_id is mcache_no_area at first, so its first malloc or
  * free takes the slow path, which looks at its registration once.  A cached copy of
- * __rseq_offset is never used: rseq_cs is written through mcache_rs only.
+ * __rseq_offset is never used: rseq_cs is written through mcache_id only.
  *
  * Bounds: of each class 2 batches, of those above 256 KiB one object; for another node
  * a batch, or REMOTE_BYTES if that is less, which is enough to share the way (parts of
@@ -69,12 +69,9 @@ static_assert(2 * NR_ROUTES - 1 <= MAG_NR_HDRS && NR_SIZE_CLASSES < ROUTE_CLASSE
 
 struct mag_table mcache_hdrs;
 struct mag_table mcache_rows;
-size_t mcache_id_off = RSEQ_OFF_CPU_ID;
-/* Both ids are those of a thread that the kernel does not know. */
-uint32_t mcache_no_area[8] __aligned(32) = {
-	[RSEQ_OFF_CPU_ID / 4] = -1U,
-	[RSEQ_OFF_MM_CID / 4] = -1U,
-};
+static size_t id_off = RSEQ_OFF_CPU_ID;	/* (c) of the slot id in the area */
+/* The first word is the id of a thread that the kernel does not know. */
+uint32_t mcache_no_area[8] __aligned(RSEQ_AREA_ALIGN) = { -1U };
 
 struct locked_slot locked_slots[NR_LOCKED];
 static uint32_t next_locked;		/* (a) hands slots to threads in turn */
@@ -92,14 +89,14 @@ enum thread_mode {
 	THREAD_LOCKED,
 };
 
-__tls void *mcache_rs = mcache_no_area;
+__tls const uint32_t *mcache_id = mcache_no_area;
 static __tls uint8_t thread_mode;
 __tls uint8_t thread_locked_slot;
 static __tls uint8_t thread_locked_stay;	/* objects since it asked */
 /* Calls left of those that do without a slot, since there was no memory for one. */
 static __tls uint8_t thread_create_wait;
 /* For a libc that registers nothing; the kernel writes 32 bytes of it. */
-static __tls uint32_t own_area[8] __aligned(32);
+static __tls uint32_t own_area[8] __aligned(RSEQ_AREA_ALIGN);
 
 /*
  * Registration.
@@ -132,7 +129,7 @@ int mcache_init(void)
 	if (!&__rseq_size && !&gnu_get_libc_version)
 		rseq_usable = false;
 	if (kernel_has_mm_cid() && (topo.nr_nodes == 1 || topo.fake))
-		mcache_id_off = RSEQ_OFF_MM_CID;
+		id_off = RSEQ_OFF_MM_CID;
 	for (unsigned int i = 0; i < NR_LOCKED; i++)
 		lock_init(&locked_slots[i].lock, RANK_MCACHE);
 	return 0;
@@ -185,7 +182,7 @@ static void thread_init(void)
 	if (!rs || (int32_t)READ_ONCE(*(uint32_t *)(rs + RSEQ_OFF_CPU_ID)) < 0)
 		return;
 	thread_mode = THREAD_RSEQ;
-	mcache_rs = rs;
+	mcache_id = (const uint32_t *)(rs + id_off);
 }
 
 bool slot_thread_init(void)
@@ -204,13 +201,13 @@ void mcache_simulate(unsigned int nr, void *area)
 		nr_slot_ids = nr;
 	}
 	thread_mode = THREAD_RSEQ;
-	mcache_rs = area;
+	mcache_id = (const uint32_t *)((char *)area + id_off);
 }
 #endif
 
 bool slot_follow(void)
 {
-	if (mcache_area() || topo.fake || topo.nr_nodes == 1 ||
+	if (mcache_has_id() || topo.fake || topo.nr_nodes == 1 ||
 	    topo_current_node() == thread_locked_slot % topo.nr_nodes)
 		return false;
 	thread_locked_slot = pick_locked_slot();
@@ -219,7 +216,7 @@ bool slot_follow(void)
 
 void slot_look_around(void)
 {
-	if (mcache_area() || topo.nr_nodes == 1 || ++thread_locked_stay < LOCKED_STAY)
+	if (mcache_has_id() || topo.nr_nodes == 1 || ++thread_locked_stay < LOCKED_STAY)
 		return;
 	thread_locked_stay = 0;
 	slot_follow();
@@ -244,7 +241,7 @@ unsigned int mcache_nid(void)
 
 bool mcache_in_vfork(void)
 {
-	return thread_mode == THREAD_RSEQ && !mcache_area();
+	return thread_mode == THREAD_RSEQ && !mcache_has_id();
 }
 
 /*

@@ -38,16 +38,16 @@ struct locked_slot {
 #pragma GCC visibility push(hidden)
 
 /*
- * The thread's rseq area, or mcache_no_area: not looked yet, or this thread must not
- * use sequences (no rseq, a vfork child).  Everything about a thread that the fast
- * path needs is in this one word; the ids in mcache_no_area lead to no magazines, so
- * that the fast path need not ask which of the two it is.
+ * The field of the thread's rseq area that is its slot id, or mcache_no_area: not looked
+ * yet, or this thread must not use sequences (no rseq, a vfork child).  Everything about
+ * a thread that the fast path needs is in this one word: the area begins where a multiple
+ * of RSEQ_AREA_ALIGN is; and the id in mcache_no_area leads to no magazines, so that the
+ * fast path need not ask which of the two it is.
  */
-extern __tls void *mcache_rs;
+extern __tls const uint32_t *mcache_id;
 extern uint32_t mcache_no_area[8];
 extern __tls uint8_t thread_locked_slot;
 
-extern size_t mcache_id_off;		/* (c) field of the area: the slot id */
 /*
  * By slot id: the headers of all nodes; those of the id's own node.
  */
@@ -60,12 +60,10 @@ extern struct mag_hdr *slot_hdrs[MAX_CIDS];	/* (l slots_lock) whatever the table
 extern uint8_t slot_nid[MAX_CIDS];		/* (c) once slot_hdrs is set */
 extern unsigned int nr_slot_ids;		/* (c) ids the kernel may give */
 
-/* The area, or NULL where there must be no sequences. */
-static inline char *mcache_area(void)
+/* False where there must be no sequences. */
+static inline bool mcache_has_id(void)
 {
-	void *rs = mcache_rs;
-
-	return rs == mcache_no_area ? NULL : rs;
+	return mcache_id != mcache_no_area;
 }
 
 /* Those behind a lock are numbered from MAX_CIDS on. */
@@ -77,11 +75,9 @@ static inline bool slot_is_locked(unsigned int slot)
 /* The slot this thread is on now; for a sequence only a hint a moment later. */
 static inline unsigned int current_slot(void)
 {
-	char *rs = mcache_area();
-
-	if (!rs)
+	if (!mcache_has_id())
 		return MAX_CIDS + thread_locked_slot;
-	return READ_ONCE(*(uint32_t *)(rs + mcache_id_off)) % MAX_CIDS;
+	return READ_ONCE(*mcache_id) % MAX_CIDS;
 }
 
 /* The node that a slot which exists belongs to. */

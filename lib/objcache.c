@@ -102,8 +102,7 @@ struct ha_cache *objcache_next(struct ha_cache *c)
 /* Where this thread looks: any will do, so that it may move on meanwhile. */
 static unsigned int stripe_here(void)
 {
-	char *rs = mcache_area();
-	uint32_t id = rs ? READ_ONCE(*(uint32_t *)(rs + mcache_id_off)) : lock_self();
+	uint32_t id = mcache_has_id() ? READ_ONCE(*mcache_id) : lock_self();
 
 	return id % OBJCACHE_STRIPES;
 }

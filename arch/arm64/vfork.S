@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vfork: the child shares this thread's TLS but is not registered for rseq, so
- * its slot id goes stale and nothing would abort its sections.  mcache_rs, the one
+ * its slot id goes stale and nothing would abort its sections.  mcache_id, the one
  * word that says sequences may be used, is mcache_no_area while the child runs, and
  * put back when the parent goes on.
  *
@@ -19,8 +19,8 @@ vfork:
 	.cfi_startproc
 	hint	#34			/* bti c */
 	mrs	x9, tpidr_el0
-	adrp	x10, :gottprel:mcache_rs
-	ldr	x10, [x10, #:gottprel_lo12:mcache_rs]
+	adrp	x10, :gottprel:mcache_id
+	ldr	x10, [x10, #:gottprel_lo12:mcache_id]
 	ldr	x11, [x9, x10]
 	adrp	x12, mcache_no_area
 	add	x12, x12, #:lo12:mcache_no_area

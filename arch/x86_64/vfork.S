@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * vfork: the child shares this thread's TLS but is not registered for rseq, so
- * its slot id goes stale and nothing would abort its sections.  mcache_rs, the one
+ * its slot id goes stale and nothing would abort its sections.  mcache_id, the one
  * word that says sequences may be used, is mcache_no_area while the child runs, and
  * put back when the parent goes on.
  *
@@ -20,7 +20,7 @@ vfork:
 	popq	%rdi
 	.cfi_adjust_cfa_offset -8
 	.cfi_register %rip, %rdi
-	movq	mcache_rs@gottpoff(%rip), %rsi
+	movq	mcache_id@gottpoff(%rip), %rsi
 	movq	%fs:(%rsi), %rdx
 	leaq	mcache_no_area(%rip), %rax
 	movq	%rax, %fs:(%rsi)

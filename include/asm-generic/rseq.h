@@ -66,7 +66,8 @@
  * id's headers of its own node; the others are given a route (node and class), and a
  * table of each id's headers of all nodes: a batch fetched for one node lands in that
  * node's row even if the thread has moved since.  With one node both say the same.
- * The caller's area is one that the kernel fills in, or says -1 for ever.
+ * The caller's id lies in an area that the kernel fills in, or says -1 for ever.  The
+ * area is found from it, as what the last multiple of RSEQ_AREA_ALIGN is before it.
  */
 #ifndef _ASM_GENERIC_RSEQ_H
 #define _ASM_GENERIC_RSEQ_H
@@ -92,6 +93,7 @@
 #define RSEQ_OFF_RSEQ_CS	8
 #define RSEQ_OFF_NODE_ID	20
 #define RSEQ_OFF_MM_CID		24
+#define RSEQ_AREA_ALIGN		32	/* the kernel asks for it; no id lies beyond */
 
 #ifndef __ASSEMBLER__
 

@@ -2,10 +2,10 @@
 /*
  * The library's own caches, depots, spans and page heaps under many CPUs.
  *
- *	thread -> mcache_rs -> fake area: { cpu_id, node_id, mm_cid }
+ *	thread -> mcache_id -> fake area: { cpu_id, node_id, mm_cid }
  *	                                       any number that is set here
  *
- * A section reads its slot's id from the area that mcache_rs names.  Here this is
+ * A section reads its slot's id from the area that mcache_id points into.  Here this is
  * plain memory, so that a thread is CPU 200 by writing 200 there.  The kernel does
  * not know of it and restarts nothing: no two threads may be one CPU at a time.
  * With several, thread t has the CPUs c with c % nr_threads == t.

@@ -7,6 +7,7 @@
  *	      |---####---|###---####|#####---##|    # spans, some over a border
  */
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -280,6 +281,63 @@ START_TEST(no_memory)
 }
 END_TEST
 
+/* Somebody has been there before; a sanitizer, perhaps. */
+static void occupy(uintptr_t addr)
+{
+	void *p = mmap((void *)addr, vm_page_size, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	check(p == (void *)addr || p == MAP_FAILED);
+}
+
+enum in_the_way {
+	NOTHING,
+	AT_THE_HINT,
+	BEHIND_AN_ARENA,
+	BEHIND_THE_ENTRIES,
+	NR_IN_THE_WAY,
+};
+
+/* The window ends where somebody is; whatever is outside of it is found all the same. */
+START_TEST(window)
+{
+	uintptr_t hint = VM_ARENA_HINT, next = hint + ARENA_SIZE, base[4];
+	bool open = true;
+
+	begin();
+	check(!window_entry(hint) && !arena_entry(hint));
+	if (_i == AT_THE_HINT)
+		occupy(hint);
+	if (_i == BEHIND_AN_ARENA)
+		occupy(next + ARENA_SIZE - vm_page_size);
+	if (_i == BEHIND_THE_ENTRIES)
+		occupy(next >> WINDOW_SHIFT);
+	for (unsigned int i = 0; i < ARRAY_SIZE(base); i++) {
+		base[i] = reserve(ARENA_SIZE, 0);
+		open = open && base[i] == hint + i * ARENA_SIZE &&
+		       (_i != BEHIND_THE_ENTRIES || !i);
+		check(_i != AT_THE_HINT || base[i] != hint);
+		check(_i != BEHIND_AN_ARENA || base[i] != next);
+		for (size_t off = 0; off < ARENA_SIZE; off += ARENA_SIZE - 1) {
+			uintptr_t a = base[i] + off;
+
+			check((window_entry(a) != NULL) == open);
+			check(arena_entry(a) == arena_page(arena_lookup(a), a));
+			check(entry_empty(a));
+		}
+	}
+	check(!window_entry(hint - 1));
+	check(!window_entry(hint + ARRAY_SIZE(base) * ARENA_SIZE));
+	for (unsigned int i = 0; i < ARRAY_SIZE(base); i++) {
+		struct mspan *s = span_new(base[i] + 3 * HA_PAGE_SIZE, 2, 20, 0);
+
+		heap_arena_set_span(s->start, 2, s->object_state, 0, 20);
+		check(heap_arena_find_span(s->start + HA_PAGE_SIZE + 1) == s);
+		check(page_entry_span(arena_entry(s->start)) == s);
+	}
+}
+END_TEST
+
 /* Little address space: a shorter arena, then none; both said as they are. */
 START_TEST(short_arena)
 {
@@ -362,6 +420,7 @@ int main(void)
 	tcase_add_loop_test(tc, page_entries, 0, MAX_NODES);
 	tcase_add_test(tc, random_spans);
 	tcase_add_loop_test(tc, no_memory, 1, 4);
+	tcase_add_loop_test(tc, window, 0, NR_IN_THE_WAY);
 	if (!why) {
 		tcase_add_test(tc, short_arena);
 		tcase_add_test(tc, full);

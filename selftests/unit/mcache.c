@@ -398,10 +398,10 @@ START_TEST(thread_modes)
 	struct mag_slot slot;
 
 	heap_layers_init(&heap_modes[_i]);
-	check(!mcache_area());
+	check(!mcache_has_id());
 	check(!heap_modes[_i].locked || !mcache_uses_rseq());
 	check(get(3, &slot));
-	check((mcache_area() != NULL) == rseq);
+	check(mcache_has_id() == rseq);
 	put(slot);
 	check_goes_home();
 }
@@ -413,7 +413,7 @@ START_TEST(dropped)
 
 	heap_layers_init(&heap_modes[_i]);
 	check(heap_drop_rseq() && !heap_has_rseq());
-	check(get(3, &slot) && !mcache_area());
+	check(get(3, &slot) && !mcache_has_id());
 	put(slot);
 	check(mcache_nr_cached(3) > 0);
 	check_goes_home();
@@ -715,7 +715,7 @@ START_TEST(foreign)
 		check(depot_count(&mcentrals[0][sc].depot) == (i > batch));
 		*s[i].state = OBJECT_FREE;
 		if (mcache_push_off(route << MAG_HDR_SHIFT, s[i], tag + 1) != MAG_FOREIGN)
-			check(!mcache_area());
+			check(!mcache_has_id());
 		mcache_free_foreign(s[i], route, tag + 1);
 		check(get(sc, &again));
 		for (unsigned int k = 0; k <= i; k++)

@@ -42,7 +42,6 @@ static void table_init(struct table *t, const unsigned int *sizes)
 
 /* One interface for both forms. */
 static struct mag_table hdrs, rows;
-static const size_t id_off = RSEQ_OFF_CPU_ID;
 static struct table table;
 static bool by_rseq;
 
@@ -51,9 +50,10 @@ static void lead(struct mag_table *t, unsigned int id, struct mag_hdr *to)
 	t->row[id] = (char *)to - (char *)t;
 }
 
-static void *area(void)
+static const uint32_t *id(void)
 {
-	return (char *)__builtin_thread_pointer() + __rseq_offset;
+	return (uint32_t *)((char *)__builtin_thread_pointer() + __rseq_offset +
+			    RSEQ_OFF_CPU_ID);
 }
 
 /* *called: its count has ended. */
@@ -65,7 +65,7 @@ static bool pop_counted(size_t i, struct mag_slot *out, bool *called)
 	*called = false;
 	if (!by_rseq)
 		return mag_pop(table.hdrs, i, out);
-	ok = rseq_mag_pop(area(), &id_off, &rows, 2 * i, out, &h, called);
+	ok = rseq_mag_pop(id(), &rows, 2 * i, out, &h, called);
 	check(!ok || h->tag == TAG);
 	return ok;
 }
@@ -82,22 +82,22 @@ static bool push(size_t i, struct mag_slot slot)
 	if (!by_rseq)
 		return mag_push(table.hdrs, i, slot);
 	if ((uintptr_t)slot.obj / 16 % 2)
-		return rseq_mag_push(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, slot);
-	check(rseq_mag_push_own(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, slot,
+		return rseq_mag_push(id(), &hdrs, i << MAG_HDR_SHIFT, slot);
+	check(rseq_mag_push_own(id(), &hdrs, i << MAG_HDR_SHIFT, slot,
 				TAG + 1) == MAG_FOREIGN);
-	return rseq_mag_push_own(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, slot,
+	return rseq_mag_push_own(id(), &hdrs, i << MAG_HDR_SHIFT, slot,
 				 TAG) == MAG_DONE;
 }
 
 static size_t pop_n(size_t i, struct mag_slot *dst, size_t n)
 {
-	return by_rseq ? rseq_mag_pop_n(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, dst, n) :
+	return by_rseq ? rseq_mag_pop_n(id(), &hdrs, i << MAG_HDR_SHIFT, dst, n) :
 			 mag_pop_n(table.hdrs, i, dst, n);
 }
 
 static size_t push_n(size_t i, const struct mag_slot *src, size_t n)
 {
-	return by_rseq ? rseq_mag_push_n(area(), &id_off, &hdrs, i << MAG_HDR_SHIFT, src, n) :
+	return by_rseq ? rseq_mag_push_n(id(), &hdrs, i << MAG_HDR_SHIFT, src, n) :
 			 mag_push_n(table.hdrs, i, src, n);
 }
 

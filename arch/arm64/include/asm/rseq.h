@@ -32,17 +32,18 @@
 	".popsection\n\t"						\
 	"adrp %[h], 3b\n\t"						\
 	"add %[h], %[h], :lo12:3b\n\t"					\
-	"str %[h], [%[rs], #8]\n"					\
+	"and %[word], %[id], %[align]\n\t"				\
+	"str %[h], [%[word], #8]\n"					\
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
-	"ldrsw %[h], [%[rs], %[id_off]]\n\t"				\
+	"ldrsw %[h], [%[id]]\n\t"					\
 	"add %[word], %[tab], #16, lsl #12\n\t"			\
 	"ldr %[h], [%[word], %[h], lsl #3]\n\t"			\
 	"add %[h], %[h], %[tab]\n\t"					\
 	RSEQ_INJECT(2)
 
-#define RSEQ_TAB(rs, id_off, tab)					\
-	[rs] "r" (rs), [id_off] "r" (*(id_off)), [tab] "r" (tab)
+#define RSEQ_TAB(id, tab)					\
+	[id] "r" (id), [align] "i" (-RSEQ_AREA_ALIGN), [tab] "r" (tab)
 
 #define RSEQ_SECTION_END						\
 	"2:\n\t"							\
@@ -53,7 +54,7 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
+rseq_mag_pop(const uint32_t *id, const struct mag_table *tab, size_t twice,
 	     struct mag_slot *out, struct mag_hdr **from, bool *due)
 {
 	struct mag_hdr *h;
@@ -80,7 +81,7 @@ again:
 		"b.mi %l[called]\n\t"
 		: [h] "=&r" (h), [word] "=&r" (word), [base] "=&r" (base),
 		  [obj] "=&r" (obj), [state] "=&r" (state)
-		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice)
+		: RSEQ_TAB(id, tab), [twice] "r" (twice)
 		: "memory", "cc"
 		: decline, called, abort);
 	goto popped;
@@ -98,7 +99,7 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_push(const uint32_t *id, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot)
 {
 	struct mag_hdr *h;
@@ -120,7 +121,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [word] "=&r" (word),
 		  [limit] "=&r" (limit)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -132,7 +133,7 @@ abort:
 }
 
 static __always_inline enum mag_result
-rseq_mag_push_own(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_push_own(const uint32_t *id, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot, uint32_t tag)
 {
 	struct mag_hdr *h;
@@ -157,7 +158,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [word] "=&r" (word),
 		  [limit] "=&r" (limit)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state),
 		  [tag] "r" (tag)
 		: "memory", "cc"
@@ -173,7 +174,7 @@ abort:
 
 /* The copies run downwards: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_pop_n(const uint32_t *id, const struct mag_table *tab, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
 	struct mag_hdr *h;
@@ -205,7 +206,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [word] "=&r" (word), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);
@@ -217,7 +218,7 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_push_n(const uint32_t *id, const struct mag_table *tab, size_t off,
 		const struct mag_slot *src, size_t n)
 {
 	struct mag_hdr *h;
@@ -248,7 +249,7 @@ again:
 		RSEQ_SECTION_END
 		: [h] "=&r" (h), [word] "=&r" (word), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes), [tmp] "=&r" (tmp)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc"
 		: decline, abort);

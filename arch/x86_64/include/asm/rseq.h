@@ -11,8 +11,8 @@
  * `asm volatile goto`: with outputs, asm goto is not implicitly volatile in gcc
  * 12, and was seen deleted.
  *
- * @rs the thread's registered area, @id_off which of its fields is the id, @tab
- * the rows by id, @off the byte offset of the header meant, @twice double its index.
+ * @id which field of the thread's registered area is the slot id, @tab the rows by id,
+ * @off the byte offset of the header meant, @twice double its index.
  * [t] is the header's word from where that is loaded.
  */
 #ifndef _ASM_RSEQ_H
@@ -33,18 +33,19 @@
 	".long 0x0, 0x0\n\t"						\
 	".quad 1f, (2f - 1f), 4f\n\t"					\
 	".popsection\n\t"						\
+	"movq %[id], %[h]\n\t"						\
+	"andq %[align], %[h]\n\t"					\
 	"leaq 3b(%%rip), %[t]\n\t"					\
-	"movq %[t], 8(%[rs])\n\t"					\
+	"movq %[t], 8(%[h])\n\t"					\
 	"1:\n\t"							\
 	RSEQ_INJECT(1)							\
-	"movq %[id_off], %[t]\n\t"					\
-	"movslq (%[rs], %[t]), %[t]\n\t"				\
+	"movslq (%[id]), %[t]\n\t"					\
 	"leaq %[tab], %[h]\n\t"					\
 	"addq %c[row](%[h], %[t], 8), %[h]\n\t"			\
 	RSEQ_INJECT(2)
 
-#define RSEQ_TAB(rs, id_off, tab)					\
-	[rs] "r" (rs), [id_off] "m" (*(id_off)), [tab] "m" (*(tab)),	\
+#define RSEQ_TAB(id, tab)					\
+	[id] "r" (id), [align] "i" (-RSEQ_AREA_ALIGN), [tab] "m" (*(tab)),	\
 	[row] "i" (offsetof(struct mag_table, row))
 
 #define RSEQ_SECTION_END						\
@@ -58,7 +59,7 @@
 	".popsection\n\t"
 
 static __always_inline bool
-rseq_mag_pop(void *rs, const size_t *id_off, const struct mag_table *tab, size_t twice,
+rseq_mag_pop(const uint32_t *id, const struct mag_table *tab, size_t twice,
 	     struct mag_slot *out, struct mag_hdr **from, bool *due)
 {
 	struct mag_hdr *h;
@@ -84,7 +85,7 @@ again:
 		"js %l[called]\n\t"
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [obj] "=&a" (obj),
 		  [state] "=&r" (state)
-		: RSEQ_TAB(rs, id_off, tab), [twice] "r" (twice), [pop] "i" (MAG_POP)
+		: RSEQ_TAB(id, tab), [twice] "r" (twice), [pop] "i" (MAG_POP)
 		: "memory", "cc"
 		: decline, called, abort);
 	goto popped;
@@ -102,7 +103,7 @@ abort:
 }
 
 static __always_inline bool
-rseq_mag_push(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_push(const uint32_t *id, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot)
 {
 	uint64_t t, h, top;
@@ -122,7 +123,7 @@ again:
 		"movq %[t], (%[h])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state)
 		: "memory", "cc"
 		: decline, abort);
@@ -134,7 +135,7 @@ abort:
 }
 
 static __always_inline enum mag_result
-rseq_mag_push_own(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_push_own(const uint32_t *id, const struct mag_table *tab, size_t off,
 	      struct mag_slot slot, uint32_t tag)
 {
 	uint64_t t, h, top;
@@ -156,7 +157,7 @@ again:
 		"movq %[t], (%[h])\n\t"
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [obj] "r" (slot.obj), [state] "r" (slot.state),
 		  [tag] "r" (tag)
 		: "memory", "cc"
@@ -172,7 +173,7 @@ abort:
 
 /* The copies run downwards, a slot at a time: %[left] is the byte count left. */
 static inline size_t
-rseq_mag_pop_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_pop_n(const uint32_t *id, const struct mag_table *tab, size_t off,
 	       struct mag_slot *dst, size_t n)
 {
 	uint64_t t, h, top, left, bytes;
@@ -205,7 +206,7 @@ again:
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [dst] "r" (dst), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc", "xmm0"
 		: decline, abort);
@@ -217,7 +218,7 @@ abort:
 }
 
 static inline size_t
-rseq_mag_push_n(void *rs, const size_t *id_off, const struct mag_table *tab, size_t off,
+rseq_mag_push_n(const uint32_t *id, const struct mag_table *tab, size_t off,
 		const struct mag_slot *src, size_t n)
 {
 	uint64_t t, h, top, left, bytes;
@@ -248,7 +249,7 @@ again:
 		RSEQ_SECTION_END
 		: [t] "=&r" (t), [h] "=&r" (h), [top] "=&r" (top), [left] "=&r" (left),
 		  [bytes] "=&r" (bytes)
-		: RSEQ_TAB(rs, id_off, tab), [off] "r" (off),
+		: RSEQ_TAB(id, tab), [off] "r" (off),
 		  [src] "r" (src), [want] "r" (n << MAG_SLOT_SHIFT)
 		: "memory", "cc", "xmm0"
 		: decline, abort);
