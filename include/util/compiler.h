@@ -23,7 +23,8 @@
 #define __noinline		__attribute__((noinline))
 #endif
 #define __cold			__attribute__((cold, noinline))
-#define __hot			__attribute__((hot))
+/* On a line of its own, or its speed would depend on what happens to lie before it. */
+#define __hot			__attribute__((hot, aligned(64)))
 #define __aligned(x)		__attribute__((aligned(x)))
 #define __maybe_unused		__attribute__((unused))
 #define __printf(a, b)		__attribute__((format(printf, a, b)))
