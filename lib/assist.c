@@ -23,6 +23,7 @@
 
 #include <util/probe.h>
 #include "assist.h"
+#include "keep.h"
 #include "limit.h"
 #include "lock.h"
 #include "mcache.h"
@@ -102,7 +103,7 @@ static void drain_depots(void)
 {
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-			mcentral_drain(n, sc);
+			keep_drain(n, sc);
 	flush_windows();
 }
 

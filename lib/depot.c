@@ -18,16 +18,19 @@ void depot_init(struct depot *d, struct depot_stack *stacks, uint32_t max)
 	d->nr_open_pops = 0;
 	d->nr_open_popped = 0;
 	d->used = false;
+	d->popped = false;
 	d->max = max;
 	d->floor = max;
 	d->missed = 0;
 	d->low = 0;
 }
 
-uint32_t depot_widen(struct depot *d, size_t more, unsigned int batch)
+uint32_t depot_widen(struct depot *d, size_t more, unsigned int batch, uint32_t least)
 {
 	uint32_t missed = xchg(&d->missed, 0);
 
+	if (missed < least)
+		return 0;
 	more = min_size(more, (missed + batch - 1) / batch);
 	atomic_add_relaxed(&d->max, (uint32_t)more);
 	return more;
@@ -50,6 +53,30 @@ uint32_t depot_take_low(struct depot *d)
 
 	atomic_store_relaxed(&d->low, depot_count(d));
 	return low;
+}
+
+bool depot_take_popped(struct depot *d)
+{
+	bool popped = atomic_load_relaxed(&d->popped);
+
+	if (popped)
+		atomic_store_relaxed(&d->popped, false);
+	return popped;
+}
+
+static uint32_t beyond(const struct depot *d, uint32_t n)
+{
+	return n > d->floor ? n - d->floor : 0;
+}
+
+uint32_t depot_surplus(const struct depot *d)
+{
+	return beyond(d, depot_count(d));
+}
+
+uint32_t depot_extra(const struct depot *d)
+{
+	return beyond(d, atomic_load_relaxed(&d->max));
 }
 
 /* What a batch of @n objects counts for. */
@@ -169,6 +196,8 @@ struct mag_batch *depot_pop(struct depot *d, unsigned int slot)
 		atomic_add_relaxed(&d->nr_open_popped, b->n);
 	}
 	atomic_sub_relaxed(&d->held, held(b->n));
+	if (!atomic_load_relaxed(&d->popped))
+		atomic_store_relaxed(&d->popped, true);
 	/* a moment's view, and two may write it: it is a hint */
 	count = depot_count(d);
 	if (count < atomic_load_relaxed(&d->low))

@@ -58,6 +58,7 @@ struct depot {
 	uint64_t nr_open_pops;		/* (a) of the open batch */
 	uint64_t nr_open_popped;	/* (a) objects of them */
 	bool used;			/* (a) something has been put in, ever */
+	bool popped;			/* (a) something was taken, since depot_take_popped() */
 	uint32_t max;			/* (a) */
 	uint32_t floor;			/* (c) what max starts from */
 	uint32_t missed;		/* (a) objects declined since depot_widen() */
@@ -66,12 +67,20 @@ struct depot {
 
 /* @stacks: DEPOT_STACKS of them, zeroes, which are not touched before they are used. */
 void depot_init(struct depot *d, struct depot_stack *stacks, uint32_t max);
-/* Room for the batches of @batch objects that were declined, at most @more: how many. */
-uint32_t depot_widen(struct depot *d, size_t more, unsigned int batch);
+/*
+ * Room for the batches of @batch objects that were declined, at most @more, none when
+ * less than @least objects were: how many.
+ */
+uint32_t depot_widen(struct depot *d, size_t more, unsigned int batch, uint32_t least);
 /* Less room by @less, but not below the floor: by how many. */
 uint32_t depot_narrow(struct depot *d, uint32_t less);
 /* Batches that nobody needed since the last call. */
 uint32_t depot_take_low(struct depot *d);
+/* Was anything popped since the last call? */
+bool depot_take_popped(struct depot *d);
+/* Batches beyond the floor: what it holds, and what it may hold. */
+uint32_t depot_surplus(const struct depot *d);
+uint32_t depot_extra(const struct depot *d);
 /* False when full: the batch stays the caller's.  @slot: who is to have it again. */
 bool depot_push(struct depot *d, unsigned int slot, struct mag_batch *b);
 /*

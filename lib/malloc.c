@@ -25,6 +25,7 @@
 #include "debug.h"
 #include "fastpath.h"
 #include "fork.h"
+#include "keep.h"
 #include "malloc.h"
 #include "mcache.h"
 #include "mcentral.h"
@@ -56,6 +57,7 @@ static bool heap_init(void)
 		     mcache_init() == 0;
 		if (ok) {
 			mcentral_init(topo.nr_nodes);
+			keep_init(topo.nr_nodes);
 			check_on = conf.check;
 			/* pairs with the acquire in heap_ready() */
 			smp_store_release(&initialised, true);

@@ -23,6 +23,7 @@
  * the nodes, and are for objects of less than FOREIGN_SIZE.
  */
 #include <util/probe.h>
+#include "keep.h"
 #include "mcache.h"
 #include "mcentral.h"
 #include "profile.h"
@@ -156,7 +157,7 @@ static bool shed_rested(unsigned int slot)
 	if (i < 0)
 		return false;
 	if (i < (int)nr_depots) {
-		mcentral_drain_one(route_nid(i), route_class(i));
+		keep_drain_one(route_nid(i), route_class(i));
 	} else {
 		route = i - nr_depots;
 		n = any_pop_n(route, slots, MAX_BATCH);
@@ -206,7 +207,7 @@ static bool leave_behind(struct mag_hdr *h, unsigned int nid, unsigned int sc)
 		slots_forget(slots, n);
 	}
 	mag_reopen(h);
-	mcentral_shrunk(nid, sc);
+	keep_shrunk(nid, sc);
 	return true;
 }
 
@@ -255,11 +256,12 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	h = floored(slot, route_make(nid, sc));
 	if (!leave_behind(h, nid, sc) && lower_floor(h) && any_pop(sc, out))
 		return true;
-	b = mcentral_shed(nid, sc) ? NULL : depot_pop(&mcentrals[nid][sc].depot, slot);
+	b = keep_shed(nid, sc) ? NULL : depot_pop(&mcentrals[nid][sc].depot, slot);
 	if (b) {
 		slots = b->slots;
 		n = b->n;
 	} else {
+		keep_note_empty(nid, sc);
 		n = mcentral_alloc(&nid, sc, slot, slots, batch_for(slot, sc));
 		if (!n)
 			return false;

@@ -18,6 +18,7 @@
  * commit, and does not exist in the child; committed magazines are whole.
  */
 #include <util/probe.h>
+#include "keep.h"
 #include "mcache_drain.h"
 #include "mcentral.h"
 
@@ -266,7 +267,7 @@ void mcache_drain_all(void)
 	drain_locked_slots(false);
 	for (unsigned int nid = 0; nid < topo.nr_nodes; nid++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
-			mcentral_drain(nid, sc);
+			keep_drain(nid, sc);
 }
 
 bool mcache_drain_idle(void)

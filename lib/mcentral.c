@@ -40,25 +40,12 @@
 #define DEPOT_MIN	2
 #define DEPOT_MAX	32
 
-/*
- * Traffic that swings by more than that (much is freed, and as much allocated again)
- * widens the depot of its class, as long as all depots together stay below a share
- * of what is ready, or this; half as much where they have twice as much from the start.
- */
-#define DEPOT_EXTRA_MIN		(1UL << 20)
-#define DEPOT_SHARE_SHIFT	4
-
-/* Of a depot that is stale, taken home with a refill. */
-#define SHED_STALE	4
-
 /* Spans looked at for one that a slot had before. */
 #define PICK_TRIES	8
 
 struct mcentral mcentrals[MAX_NODES][NR_SIZE_CLASSES];
 struct depot_stack depot_stacks[MAX_NODES][NR_SIZE_CLASSES][DEPOT_STACKS];
 static uint32_t nr_slots;		/* (a) cache slots in use */
-static size_t depot_extra;		/* (a) bytes by which depots were widened */
-static size_t depot_extra_min = DEPOT_EXTRA_MIN;	/* (c) */
 
 void mcentral_add_slot(void)
 {
@@ -69,7 +56,6 @@ void mcentral_init(unsigned int nr_nodes)
 {
 	size_t bytes = nr_nodes > 1 ? 2 * DEPOT_BYTES : DEPOT_BYTES;
 
-	depot_extra_min = nr_nodes > 1 ? DEPOT_EXTRA_MIN / 2 : DEPOT_EXTRA_MIN;
 	for (unsigned int n = 0; n < nr_nodes; n++) {
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 			const struct size_class *k = &size_classes[sc];
@@ -83,33 +69,6 @@ void mcentral_init(unsigned int nr_nodes)
 			depot_init(&mc->depot, depot_stacks[n][sc], min_size(max, DEPOT_MAX));
 		}
 	}
-}
-
-/* Bytes of a batch in a depot, itself included. */
-static size_t batch_bytes(unsigned int sc)
-{
-	return (size_t)size_classes[sc].size * size_classes[sc].batch +
-	       sizeof(struct mag_batch);
-}
-
-/*
- * The depot was full, and now it is empty: it would have needed more room.  Not near a
- * limit, where what lies in depots is missed elsewhere.
- */
-static void widen_depot(struct mcentral *mc, unsigned int sc)
-{
-	size_t extra = atomic_load_relaxed(&depot_extra), bytes = batch_bytes(sc);
-	size_t max = max_size(depot_extra_min, limit_total() >> DEPOT_SHARE_SHIFT);
-
-	max = limit_close() ? 0 : min_size(max, limit_cache_max());
-	max -= min_size(max, extra);
-	atomic_add_relaxed(&depot_extra, depot_widen(&mc->depot, max / bytes,
-						     size_classes[sc].batch) * bytes);
-}
-
-static void narrow_depot(struct mcentral *mc, unsigned int sc, uint32_t by)
-{
-	atomic_sub_relaxed(&depot_extra, depot_narrow(&mc->depot, by) * batch_bytes(sc));
 }
 
 /* Kernel pages of @s that were given back come back with its next object. */
@@ -269,8 +228,6 @@ unsigned int mcentral_alloc(unsigned int *nid, unsigned int sc, unsigned int slo
 	unsigned int got;
 	struct mspan *s;
 
-	if (unlikely(atomic_load_relaxed(&mc->depot.missed)))
-		widen_depot(mc, sc);
 	lock_acquire(&mc->lock);
 	got = mcentral_take(mc, slot, slots, n);
 	lock_release(&mc->lock);
@@ -449,58 +406,6 @@ void mcentral_disown(struct mspan *s)
 	mc->nr_out--;
 	mc->nr_spans--;
 	lock_release(&mc->lock);
-}
-
-/* Take up to @nr batches of the depot back into the spans. */
-static void drain_batches(unsigned int nid, unsigned int sc, uint32_t nr)
-{
-	struct mag_batch *b;
-
-	while (nr-- && (b = depot_pop(&mcentrals[nid][sc].depot, 0))) {
-		mcentral_free(nid, sc, b->slots, b->n);
-		batch_put(0, b);
-	}
-}
-
-void mcentral_drain(unsigned int nid, unsigned int sc)
-{
-	drain_batches(nid, sc, UINT32_MAX);
-	narrow_depot(&mcentrals[nid][sc], sc, UINT32_MAX);
-}
-
-void mcentral_drain_one(unsigned int nid, unsigned int sc)
-{
-	drain_batches(nid, sc, 1);
-	narrow_depot(&mcentrals[nid][sc], sc, 1);
-}
-
-void mcentral_shrunk(unsigned int nid, unsigned int sc)
-{
-	struct mcentral *mc = &mcentrals[nid][sc];
-
-	atomic_store_relaxed(&mc->stale, depot_count(&mc->depot));
-}
-
-bool mcentral_shed(unsigned int nid, unsigned int sc)
-{
-	struct mcentral *mc = &mcentrals[nid][sc];
-	uint32_t stale = atomic_load_relaxed(&mc->stale), n = min_size(stale, SHED_STALE);
-
-	/* who else is at it has this part */
-	if (likely(!stale) || !try_cmpxchg_acquire(&mc->stale, stale, stale - n))
-		return stale;
-	drain_batches(nid, sc, n);
-	return true;
-}
-
-void mcentral_trim(unsigned int nid, unsigned int sc)
-{
-	uint32_t low = depot_take_low(&mcentrals[nid][sc].depot);
-
-	if (!low)
-		return;
-	drain_batches(nid, sc, low);
-	narrow_depot(&mcentrals[nid][sc], sc, low);
 }
 
 bool mcentral_fork_held(unsigned int nr_nodes)

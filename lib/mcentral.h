@@ -64,13 +64,6 @@ bool mcentral_is_sparse(const struct mspan *s);
 /* Take @n objects of one route back into their spans.  Holds no lock. */
 void mcentral_free(unsigned int nid, unsigned int sc,
 		   const struct mag_slot *slots, unsigned int n);
-/*
- * The class has shrunk by much more than its depot holds: what lies there is scattered
- * over spans that would be empty without.  It goes home before any is handed out, a few
- * batches with each refill: mcentral_shed() is true as long as there are.
- */
-void mcentral_shrunk(unsigned int nid, unsigned int sc);
-bool mcentral_shed(unsigned int nid, unsigned int sc);
 /* The only object of @s, which is out, leaves its class for good. */
 void mcentral_disown(struct mspan *s);
 /*
@@ -81,12 +74,6 @@ void mcentral_disown(struct mspan *s);
  */
 bool mcentral_scavenge(unsigned int nid, unsigned int sc, uint16_t round,
 		       unsigned int nr_spans, bool all, size_t *bytes);
-/* Empty the depot of one class into its spans; it is as wide as at first again. */
-void mcentral_drain(unsigned int nid, unsigned int sc);
-/* The same with one batch of it. */
-void mcentral_drain_one(unsigned int nid, unsigned int sc);
-/* The same with what nobody needed of it since the last call. */
-void mcentral_trim(unsigned int nid, unsigned int sc);
 
 bool mcentral_fork_held(unsigned int nr_nodes);
 void mcentral_fork_prepare(unsigned int nr_nodes, bool nested);

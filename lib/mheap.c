@@ -7,7 +7,7 @@
  *	heap_cache[slot]  (try-lock)      |
  *	     | window empty               |
  *	     +----------> page_alloc <----+        (mheap.lock)
- *	                      | no run of pages
+ *	                      | no run of pages, and nothing kept above (mheap_reclaim)
  *	                  mheap_grow: prepare 4 MiB steps of the current arena,
  *	                              or reserve further arenas
  *
@@ -54,11 +54,16 @@
 /* Free memory below which nobody is told, bytes. */
 #define NOTIFY_FREE	(4UL << 20)
 
+/* Where pages may come from: what is resident, as far as can be told, or anywhere. */
+enum mheap_how { AT_HAND, GROW };
+
 static_assert(MAX_SPAN_PAGES <= PLACE_SPAN_PAGES,
 	      "an offset in a small span fits in a page entry");
 
 struct mheap mheaps[MAX_NODES];
 void (*mheap_notify)(bool now);
+bool (*mheap_reclaim)(unsigned int nid, size_t bytes);
+size_t mheap_kept;
 uint32_t mheap_epoch;
 
 static void *mheap_meta(void *arg, size_t size)
@@ -257,16 +262,23 @@ static void mheap_note_taken(struct mheap *h, size_t nr_scav)
 	h->nr_again += again;
 }
 
+static size_t mheap_at_hand(const struct mheap *h)
+{
+	return h->pages.nr_free - h->pages.nr_scav;
+}
+
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
-				   size_t *nr_scav)
+				   enum mheap_how how, size_t *nr_scav)
 {
 	uintptr_t base;
 
 	lock_assert_held(&h->lock);
+	if (how == AT_HAND && mheap_at_hand(h) < nr)
+		return 0;
 	if (!mheap_charge(h, nr))
 		return 0;
 	base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
-	if (!base && !mheap_grow(h, nr + align - 1))
+	if (!base && how == GROW && !mheap_grow(h, nr + align - 1))
 		base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
 	if (base)
 		mheap_note_taken(h, *nr_scav);
@@ -324,7 +336,8 @@ static void mheap_flush_window(struct mheap *h, struct heap_cache *c)
  * each refilled under the heap lock when it runs out.  0 or -ENOMEM.
  */
 static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
-			    unsigned int sc, uintptr_t *base, struct mspan **sp)
+			    unsigned int sc, enum mheap_how how,
+			    uintptr_t *base, struct mspan **sp)
 {
 	size_t nr = size_classes[sc].pages, nr_scav;
 	struct mspan **stash = &c->spans[span_kind(sc)], *s = *stash;
@@ -338,7 +351,8 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 	lock_acquire(&h->lock);
 	if (!*base) {
 		mheap_flush_window(h, c);
-		if (mheap_charge(h, PAGE_CACHE_PAGES) &&
+		if ((how == GROW || mheap_at_hand(h) >= nr) &&
+		    mheap_charge(h, PAGE_CACHE_PAGES) &&
 		    page_alloc_to_cache(&h->pages, &c->pages)) {
 			mheap_note_peak(h);
 			mheap_note_taken(h, popcount64(c->pages.scav));
@@ -346,7 +360,7 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 		}
 		mheap_settle(h);
 		if (!*base)
-			*base = mheap_alloc_pages(h, nr, 1, &nr_scav);
+			*base = mheap_alloc_pages(h, nr, 1, how, &nr_scav);
 	}
 	for (int i = 0; !s && i < SPAN_STASH; i++) {
 		struct mspan *new = mheap_span_get(h, sc);
@@ -369,51 +383,92 @@ static int heap_cache_alloc(struct heap_cache *c, struct mheap *h,
 	return s && *base ? 0 : -ENOMEM;
 }
 
-static int mheap_alloc_direct(struct mheap *h, size_t nr, size_t align,
-			      unsigned int sc, uintptr_t *base,
-			      struct mspan **sp, size_t *nr_scav)
+/* What is wanted, and what is known of what was got. */
+struct span_request {
+	unsigned int sc;	/* 0: a large span */
+	unsigned int slot;	/* whose page cache; of small spans */
+	size_t nr_pages;
+	size_t align_pages;
+	size_t nr_scav;		/* of its pages, those that read as zero; of large spans */
+};
+
+static int mheap_alloc_direct(struct mheap *h, struct span_request *r,
+			      enum mheap_how how, uintptr_t *base, struct mspan **sp)
 {
 	lock_acquire(&h->lock);
-	*sp = mheap_span_get(h, sc);
-	*base = *sp ? mheap_alloc_pages(h, nr, align, nr_scav) : 0;
+	*sp = mheap_span_get(h, r->sc);
+	*base = *sp ? mheap_alloc_pages(h, r->nr_pages, r->align_pages, how,
+					&r->nr_scav) : 0;
 	if (*sp && !*base)
-		mheap_span_put(h, *sp, sc);
+		mheap_span_put(h, *sp, r->sc);
 	mheap_unlock(h);
 	return *base ? 0 : -ENOMEM;
 }
 
-static struct mspan *mheap_try_span(struct mheap *h, unsigned int sc,
-				    unsigned int slot)
+static void mheap_count(struct mheap *h, const struct span_request *r, uintptr_t base)
 {
-	const struct size_class *k = &size_classes[sc];
-	struct heap_cache *c = &h->cache[heap_cache_of(slot)];
+	size_t bytes = r->nr_pages << HA_PAGE_SHIFT;
+
+	atomic_add_relaxed(&h->nr_spans, 1);
+	if (r->sc) {
+		PROBE(span_alloc, h->nid, size_classes[r->sc].size, base, bytes);
+		atomic_add_relaxed(&h->nr_spans_total, 1);
+		return;
+	}
+	atomic_add_relaxed(&h->nr_large, 1);
+	atomic_add_relaxed(&h->nr_large_now, 1);
+	atomic_add_relaxed(&h->large_bytes, bytes);
+	PROBE(large_alloc, h->nid, base, bytes);
+}
+
+static struct mspan *mheap_try(struct mheap *h, struct span_request *r, enum mheap_how how)
+{
+	struct heap_cache *c = &h->cache[heap_cache_of(r->slot)];
 	struct mspan *s;
 	uintptr_t base;
-	size_t nr_scav;
 	int err;
 
-	if (k->pages < HEAP_CACHE_MAX_PAGES && lock_try_acquire(&c->lock)) {
-		err = heap_cache_alloc(c, h, sc, &base, &s);
+	if (r->sc && r->nr_pages < HEAP_CACHE_MAX_PAGES && lock_try_acquire(&c->lock)) {
+		err = heap_cache_alloc(c, h, r->sc, how, &base, &s);
 		lock_release(&c->lock);
 	} else {
-		err = mheap_alloc_direct(h, k->pages, 1, sc, &base, &s, &nr_scav);
+		err = mheap_alloc_direct(h, r, how, &base, &s);
 	}
 	if (err)
 		return NULL;
-	mspan_init(s, base, k->pages, sc, h->nid);
-	heap_arena_set_span(base, k->pages, s->object_state, h->nid, sc);
-	PROBE(span_alloc, h->nid, k->size, base, mspan_size(s));
-	atomic_add_relaxed(&h->nr_spans, 1);
-	atomic_add_relaxed(&h->nr_spans_total, 1);
+	mspan_init(s, base, r->nr_pages, r->sc, h->nid);
+	heap_arena_set_span(base, r->nr_pages, s->object_state, h->nid, r->sc);
+	mheap_count(h, r, base);
 	return s;
 }
 
-static struct mspan *mheap_near_span(unsigned int nid, unsigned int sc,
-				     unsigned int slot)
+/* Would it help to have back what is kept above, when @h has not so much at hand? */
+static bool mheap_may_reclaim(struct mheap *h, const struct span_request *r)
+{
+	size_t kept = atomic_load_relaxed(&mheap_kept);
+
+	return kept + mheap_resident_free(h->nid) >= r->nr_pages << HA_PAGE_SHIFT;
+}
+
+/* Without growth, as long as those above have something to give back. */
+static struct mspan *mheap_ready(struct mheap *h, struct span_request *r)
+{
+	struct mspan *s;
+
+	if (!atomic_load_relaxed(&mheap_kept))
+		return NULL;
+	do {
+		s = mheap_try(h, r, AT_HAND);
+	} while (!s && mheap_may_reclaim(h, r) &&
+		 mheap_reclaim(h->nid, r->nr_pages << HA_PAGE_SHIFT));
+	return s;
+}
+
+static struct mspan *mheap_near(unsigned int nid, struct span_request *r)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
-		struct mspan *s = mheap_try_span(h, sc, slot);
+		struct mspan *s = mheap_try(h, r, GROW);
 
 		if (s || conf.numa == VM_BIND_STRICT)
 			return s;
@@ -421,82 +476,52 @@ static struct mspan *mheap_near_span(unsigned int nid, unsigned int sc,
 	return NULL;
 }
 
-static struct mspan *mheap_any_span(unsigned int nid, unsigned int sc, unsigned int slot)
+static struct mspan *mheap_any(unsigned int nid, struct span_request *r)
 {
-	struct mspan *s = mheap_near_span(nid, sc, slot);
+	struct mspan *s = mheap_ready(&mheaps[nid], r);
 
+	if (!s)
+		s = mheap_near(nid, r);
 	if (unlikely(!s) && mheaps_may_grow())
-		s = mheap_near_span(nid, sc, slot);
+		s = mheap_near(nid, r);
+	return s;
+}
+
+static struct mspan *mheap_get(unsigned int nid, struct span_request *r)
+{
+	size_t bytes = r->nr_pages << HA_PAGE_SHIFT;
+	struct mspan *s;
+
+	limit_check(bytes);
+	s = mheap_any(nid, r);
+	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
+		s = mheap_any(nid, r);
+	if (unlikely(!s))
+		PROBE(no_pages, nid, bytes);
 	return s;
 }
 
 struct mspan *mheap_alloc_span(unsigned int nid, unsigned int sc, unsigned int slot)
 {
-	size_t bytes = (size_t)size_classes[sc].pages << HA_PAGE_SHIFT;
-	struct mspan *s;
+	struct span_request r = {
+		.sc = sc, .slot = slot, .nr_pages = size_classes[sc].pages, .align_pages = 1,
+	};
 
-	limit_check(bytes);
-	s = mheap_any_span(nid, sc, slot);
-	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
-		s = mheap_any_span(nid, sc, slot);
-	if (unlikely(!s))
-		PROBE(no_pages, nid, bytes);
-	return s;
-}
-
-static struct mspan *mheap_near_large(unsigned int nid, size_t nr_pages,
-				      size_t align_pages, bool *zeroed)
-{
-	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
-		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
-		struct mspan *s;
-		uintptr_t base;
-		size_t nr_scav;
-
-		if (mheap_alloc_direct(h, nr_pages, align_pages, 0, &base, &s,
-				       &nr_scav)) {
-			if (conf.numa == VM_BIND_STRICT)
-				return NULL;
-			continue;
-		}
-		mspan_init(s, base, nr_pages, 0, h->nid);
-		heap_arena_set_span(base, nr_pages, s->object_state, h->nid, 0);
-		atomic_add_relaxed(&h->nr_spans, 1);
-		atomic_add_relaxed(&h->nr_large, 1);
-		atomic_add_relaxed(&h->nr_large_now, 1);
-		atomic_add_relaxed(&h->large_bytes, nr_pages << HA_PAGE_SHIFT);
-		PROBE(large_alloc, h->nid, base, nr_pages << HA_PAGE_SHIFT);
-		*zeroed = nr_scav == nr_pages;
-		return s;
-	}
-	return NULL;
-}
-
-static struct mspan *mheap_any_large(unsigned int nid, size_t nr_pages,
-				     size_t align_pages, bool *zeroed)
-{
-	struct mspan *s = mheap_near_large(nid, nr_pages, align_pages, zeroed);
-
-	if (unlikely(!s) && mheaps_may_grow())
-		s = mheap_near_large(nid, nr_pages, align_pages, zeroed);
-	return s;
+	return mheap_get(nid, &r);
 }
 
 struct mspan *mheap_alloc_large(unsigned int nid, size_t nr_pages,
 				size_t align_pages, bool *zeroed)
 {
-	size_t bytes = nr_pages << HA_PAGE_SHIFT;
+	struct span_request r = { .nr_pages = nr_pages, .align_pages = align_pages };
 	struct mspan *s;
 
 	/* what a descriptor can say */
 	if (nr_pages > UINT32_MAX)
 		return NULL;
-	limit_check(bytes);
-	s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
-	for (int i = 0; unlikely(!s) && i < LIMIT_TRIES && limit_retry(bytes); i++)
-		s = mheap_any_large(nid, nr_pages, align_pages, zeroed);
-	if (unlikely(!s))
-		PROBE(no_pages, nid, bytes);
+	s = mheap_get(nid, &r);
+	if (s)
+		*zeroed = r.nr_scav == nr_pages;
 	return s;
 }
 

@@ -70,6 +70,15 @@ extern void (*mheap_notify)(bool now);
 /* Tell of it at once, and once, when this many pages are free and resident. */
 void mheap_set_notice(unsigned int nid, size_t pages);
 
+/*
+ * Bytes of pages that depots may hold as long as nobody else wants them, and who gives
+ * some of a node back, @bytes or a little more; false: there was nothing.  Called without
+ * a lock, before a heap grows or takes pages that are with the kernel, while mheap_kept is
+ * not 0.
+ */
+extern size_t mheap_kept;		/* (a) */
+extern bool (*mheap_reclaim)(unsigned int nid, size_t bytes);
+
 /* 0 or -ENOMEM; @nr_nodes heaps, before any other call. */
 int mheap_init(unsigned int nr_nodes);
 

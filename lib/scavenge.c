@@ -31,6 +31,7 @@
 
 #include "batch.h"
 #include "collapse.h"
+#include "keep.h"
 #include "limit.h"
 #include "mcache.h"
 #include "mcentral.h"
@@ -234,10 +235,10 @@ static uint64_t look_at_class(unsigned int nid, unsigned int c)
 	r->rested = events <= REST_FEW;
 	r->since += events;
 	if (events) {
-		mcentral_trim(nid, c);
+		keep_trim(nid, c);
 		r->drained = false;
 	} else if (!r->drained) {
-		mcentral_drain(nid, c);
+		keep_drain(nid, c);
 		r->since = ROUND_EVENTS + 1;
 		r->drained = true;
 	}
@@ -433,7 +434,7 @@ void scavenge_pressed(void)
 	sc.slots_done = mcache_drain_idle();
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
 		for (unsigned int c = 1; c < NR_SIZE_CLASSES; c++)
-			mcentral_drain(n, c);
+			keep_drain(n, c);
 		mheap_flush_caches(n);
 		mheap_release(n, SIZE_MAX);
 		while (mheap_meta_release(n, true))

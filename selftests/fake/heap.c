@@ -22,6 +22,7 @@
 
 #include "conf.h"
 #include "fixalloc.h"
+#include "keep.h"
 #include "limit.h"
 #include "mcache.h"
 #include "mheap.h"
@@ -57,6 +58,7 @@ void heap_layers_init(const struct heap_mode *mode)
 	if (heap_arena_init() || mheap_init(topo.nr_nodes) || mcache_init())
 		abort();
 	mcentral_init(topo.nr_nodes);
+	keep_init(topo.nr_nodes);
 }
 
 static char *rseq_area(void)

@@ -153,10 +153,10 @@ START_TEST(bound)
 			batch_put(0, b);
 	}
 	check(depot_count(&d) == 2 && depot_objects(&d) == 6 && d.missed == 15);
-	check(depot_widen(&d, 4, 3) == 4 && d.max == 6 && depot_widen(&d, 4, 3) == 0);
+	check(depot_widen(&d, 4, 3, 1) == 4 && d.max == 6 && depot_widen(&d, 4, 3, 1) == 0);
 	while (depot_count(&d) < 6)
 		check(depot_push(&d, 0, batch_get(0)));
-	check(!depot_push(&d, 0, batch_get(0)) && depot_widen(&d, 0, 3) == 0 && d.max == 6);
+	check(!depot_push(&d, 0, batch_get(0)) && depot_widen(&d, 0, 3, 1) == 0 && d.max == 6);
 	/* not looked at yet, then four are popped, and three come back */
 	check(depot_take_low(&d) == 0);
 	for (unsigned int i = 0; i < 4; i++)
@@ -225,7 +225,7 @@ START_TEST(parts)
 				/* as whole as parts of that size can make them */
 				check(depot_count(&d) == max && !d.open && d.missed);
 				check(held >= max * (batch - _i + 1));
-				check(depot_widen(&d, 0, batch) == 0 && !d.missed);
+				check(depot_widen(&d, 0, batch, 1) == 0 && !d.missed);
 			}
 		} else if (rand_below(&r, 2)) {
 			b = depot_pop(&d, 0);
@@ -281,7 +281,7 @@ START_TEST(parts_declined)
 	/* what is declined in parts is made room for in batches */
 	for (unsigned int i = 0; i < 3; i++)
 		check(!depot_gather(&d, 0, slots, 4, 10));
-	check(depot_widen(&d, 9, 10) == 2 && d.max == 2);
+	check(depot_widen(&d, 9, 10, 1) == 2 && d.max == 2);
 	vm_fail_nth(1, true);
 	while (batch_get(0))
 		;

@@ -11,6 +11,7 @@
 
 #include "conf.h"
 #include "fixalloc.h"
+#include "keep.h"
 #include "mcache.h"
 #include "mheap.h"
 #include "numa.h"
@@ -618,8 +619,8 @@ START_TEST(swing)
 	}
 	check(flushes && mc->depot.max > max && depot_count(&mc->depot) > max);
 	/* what is in it now is needed by nobody any more */
-	mcentral_trim(0, sc);
-	mcentral_trim(0, sc);
+	keep_trim(0, sc);
+	keep_trim(0, sc);
 	check(mc->depot.max == max && !depot_count(&mc->depot));
 	check_goes_home();
 }

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "conf.h"
+#include "keep.h"
 #include "mcentral.h"
 #include "mheap.h"
 #include "numa.h"
@@ -279,10 +280,10 @@ START_TEST(depot_drains)
 	}
 	check(nr == mc->depot.max && mc->nr_out > 0);
 	heap_check(&sum);
-	mcentral_drain(0, sc);
+	keep_drain(0, sc);
 	check(mc->nr_out == 0 && depot_count(&mc->depot) == 0 && !depot_pop(&mc->depot, 0));
 	check_empty();
-	mcentral_drain(0, sc);
+	keep_drain(0, sc);
 }
 END_TEST
 
