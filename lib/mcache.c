@@ -165,6 +165,7 @@ static bool shed_rested(unsigned int slot)
 			mcentral_free(row_nid(route_nid(route)), route_class(route),
 				      slots, n);
 		slots_forget(slots, n);
+		slot_narrow(hdrs, slot_node(slot), route);
 	}
 	if (ls)
 		lock_acquire(&ls->lock);
@@ -174,10 +175,15 @@ static bool shed_rested(unsigned int slot)
 	return true;
 }
 
+static struct mag_hdr *headers_of(unsigned int slot)
+{
+	return slot_is_locked(slot) ? locked_slots[slot - MAX_CIDS].hdrs :
+	       READ_ONCE(slot_hdrs[slot]);
+}
+
 static void look_for_rested(unsigned int slot)
 {
-	struct mag_hdr *hdrs = slot_is_locked(slot) ? locked_slots[slot - MAX_CIDS].hdrs :
-			       READ_ONCE(slot_hdrs[slot]);
+	struct mag_hdr *hdrs = headers_of(slot);
 
 	for (int i = 0; i < SHED_BATCHES; i++)
 		if (!hdrs || likely(!rest_due(slot_rest(hdrs))) || !shed_rested(slot))
@@ -187,9 +193,32 @@ static void look_for_rested(unsigned int slot)
 /* A magazine with a floor: of slots that have no lock. */
 static struct mag_hdr *floored(unsigned int slot, size_t route)
 {
-	struct mag_hdr *hdrs = slot_is_locked(slot) ? NULL : READ_ONCE(slot_hdrs[slot]);
+	struct mag_hdr *hdrs = slot_is_locked(slot) ? NULL : headers_of(slot);
 
 	return hdrs ? &hdrs[route] : NULL;
+}
+
+/* It was full and is empty now: a batch more would have kept it from both. */
+static void note_refill(unsigned int slot, unsigned int nid, unsigned int sc)
+{
+	struct mag_hdr *hdrs = headers_of(slot), *h;
+
+	if (!hdrs)
+		return;
+	h = &hdrs[route_make(nid, sc)];
+	if (!(READ_ONCE(h->flushed) & MAG_FLUSHED_REFILL))
+		return;
+	WRITE_ONCE(h->flushed, READ_ONCE(h->flushed) & ~MAG_FLUSHED_REFILL);
+	if (nid == slot_node(slot))
+		slot_widen(hdrs, nid, sc);
+}
+
+static void note_flush(unsigned int slot, size_t route)
+{
+	struct mag_hdr *hdrs = headers_of(slot);
+
+	if (hdrs)
+		WRITE_ONCE(hdrs[route].flushed, MAG_FLUSHED_REFILL | MAG_FLUSHED_LOOK);
 }
 
 /* All of what a class that has shrunk left in a magazine goes home; true when it has. */
@@ -200,7 +229,7 @@ static bool leave_behind(struct mag_hdr *h, unsigned int nid, unsigned int sc)
 
 	if (!h || likely(!mag_is_shut(h)))
 		return false;
-	for (unsigned int i = 0; i < MAG_BATCHES; i++) {
+	for (unsigned int i = 0; i < MAG_WIDE; i++) {
 		n = any_pop_n(route_make(nid, sc), slots, size_classes[sc].batch);
 		if (n)
 			mcentral_free(nid, sc, slots, n);
@@ -256,6 +285,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out)
 	h = floored(slot, route_make(nid, sc));
 	if (!leave_behind(h, nid, sc) && lower_floor(h) && any_pop(sc, out))
 		return true;
+	note_refill(slot, nid, sc);
 	b = keep_shed(nid, sc) ? NULL : depot_pop(&mcentrals[nid][sc].depot, slot);
 	if (b) {
 		slots = b->slots;
@@ -297,6 +327,7 @@ static void flush_batch(size_t route, unsigned int to)
 		pushed = n && depot_push(&mcentrals[nid][sc].depot, to, b);
 	}
 	PROBE(flush, nid, size_classes[sc].size, n, pushed);
+	note_flush(slot, route);
 	if (n && !pushed) {
 		mcentral_free(nid, sc, slots, n);
 		note_fall(slot, route, &mcentrals[nid][sc].depot);

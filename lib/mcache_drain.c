@@ -49,6 +49,7 @@ static void drain_hdrs(unsigned int slot, struct mag_hdr *hdrs)
 				slots_forget(slots, n);
 				total += n;
 			}
+			slot_narrow(hdrs, slot_node(slot), route_make(row, sc));
 		}
 	}
 	PROBE(drain, slot, total);
@@ -141,11 +142,28 @@ static bool drain_locked_slots(bool idle_only)
  * Cold objects.
  */
 
+/* Room that no flush asked for since the last look. */
+static void look_for_wide(unsigned int slot, struct mag_hdr *hdrs)
+{
+	unsigned int nid = slot_node(slot);
+
+	for (unsigned int sc = 1; sc < FIRST_MEDIUM_CLASS; sc++) {
+		struct mag_hdr *h = &hdrs[route_make(nid, sc)];
+		unsigned int flushed = READ_ONCE(h->flushed);
+
+		if (flushed & MAG_FLUSHED_LOOK)
+			WRITE_ONCE(h->flushed, flushed & ~MAG_FLUSHED_LOOK);
+		else
+			slot_narrow(hdrs, nid, route_make(nid, sc));
+	}
+}
+
 /* How many; those of a slot that has too few may be used again for a second. */
-static unsigned int look_for_cold(struct mag_hdr *hdrs)
+static unsigned int look_for_cold(unsigned int slot, struct mag_hdr *hdrs)
 {
 	unsigned int n = 0;
 
+	look_for_wide(slot, hdrs);
 	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++)
 		n += mag_nr_cold(&hdrs[i]);
 	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES && n < COLD_MIN; i++)
@@ -200,7 +218,7 @@ static void trim_rseq_slots(void)
 
 	lock_acquire(&slots_lock);
 	for (unsigned int i = 0; i < nr_slot_ids; i++)
-		if (slot_hdrs[i] && look_for_cold(slot_hdrs[i]) >= COLD_MIN)
+		if (slot_hdrs[i] && look_for_cold(i, slot_hdrs[i]) >= COLD_MIN)
 			bitmap_set(chosen, i);
 	if (slots_close(chosen))
 		for (unsigned int i = 0; i < nr_slot_ids; i++)
@@ -212,12 +230,12 @@ static void trim_rseq_slots(void)
 }
 
 /* Under the slot's lock. */
-static void trim_locked_slot(struct mag_hdr *hdrs)
+static void trim_locked_slot(unsigned int slot, struct mag_hdr *hdrs)
 {
 	struct mag_slot slots[MAX_BATCH];
 	unsigned int n;
 
-	if (look_for_cold(hdrs) < COLD_MIN)
+	if (look_for_cold(slot, hdrs) < COLD_MIN)
 		return;
 	for (unsigned int i = 0; i < nr_rows() * ROUTE_CLASSES; i++) {
 		while ((n = take_cold(&hdrs[i], slots, MAX_BATCH))) {
@@ -237,7 +255,7 @@ void mcache_drain_cold(void)
 		if (!smp_load_acquire(&ls->hdrs))
 			continue;
 		lock_acquire(&ls->lock);
-		trim_locked_slot(ls->hdrs);
+		trim_locked_slot(MAX_CIDS + i, ls->hdrs);
 		lock_release(&ls->lock);
 	}
 }

@@ -43,6 +43,7 @@
 #include "conf.h"
 #include "fixalloc.h"
 #include "inspect.h"
+#include "limit.h"
 #include "mcache_slot.h"
 #include "mcentral.h"
 
@@ -342,9 +343,15 @@ unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc)
 	return k->size > MAG_ONE_FROM ? 1 : MAG_BATCHES * k->batch;
 }
 
+static bool row_widens(unsigned int nid, unsigned int row, unsigned int sc)
+{
+	return row == nid && sc < FIRST_MEDIUM_CLASS && topo.nr_nodes <= WIDE_NODES;
+}
+
 static size_t mag_bytes(unsigned int nid, unsigned int row, unsigned int sc)
 {
-	unsigned int room = mag_room(nid, row, sc);
+	unsigned int room = row_widens(nid, row, sc) ? MAG_WIDE * size_classes[sc].batch :
+			    mag_room(nid, row, sc);
 
 	return room ? room * MAG_SLOT_SIZE + MAG_GAP : 0;
 }
@@ -356,7 +363,8 @@ static struct mag_hdr *mcache_new(unsigned int slot, unsigned int nid)
 	struct mag_hdr *hdrs;
 	size_t slots;
 
-	bytes += align_up(rest_bytes(nr_hdrs / 2, nr_hdrs), MAG_SLOT_SIZE);
+	bytes += align_up(sizeof(*slot_wide(hdrs)) + rest_bytes(nr_hdrs / 2, nr_hdrs),
+			  MAG_SLOT_SIZE);
 	slots = bytes;
 	for (unsigned int row = 0; row < nr_rows(); row++)
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
@@ -377,6 +385,41 @@ static struct mag_hdr *mcache_new(unsigned int slot, unsigned int nid)
 		}
 	}
 	return hdrs;
+}
+
+static unsigned int batch_units(unsigned int sc)
+{
+	return size_classes[sc].batch * MAG_SLOT_UNITS;
+}
+
+static size_t wide_bytes(unsigned int sc, unsigned int units)
+{
+	return (size_t)size_classes[sc].size * (units / MAG_SLOT_UNITS);
+}
+
+void slot_widen(struct mag_hdr *hdrs, unsigned int nid, unsigned int sc)
+{
+	struct mag_hdr *h = &hdrs[route_make(nid, sc)];
+	unsigned int limit = READ_ONCE(h->limit), more = limit + batch_units(sc);
+	size_t bytes = wide_bytes(sc, batch_units(sc)), *wide = slot_wide(hdrs);
+
+	if (!row_widens(nid, nid, sc) || more > h->base + MAG_WIDE * batch_units(sc) ||
+	    limit_close())
+		return;
+	if (atomic_fetch_add_relaxed(wide, bytes) + bytes > WIDE_BYTES ||
+	    !try_cmpxchg_acquire(&h->limit, limit, more))
+		atomic_sub_relaxed(wide, bytes);
+}
+
+void slot_narrow(struct mag_hdr *hdrs, unsigned int nid, unsigned int route)
+{
+	unsigned int row = route_nid(route), sc = route_class(route);
+	struct mag_hdr *h = &hdrs[route];
+	unsigned int limit = READ_ONCE(h->limit);
+	unsigned int first = h->base + mag_room(nid, row, sc) * MAG_SLOT_UNITS;
+
+	if (limit > first && try_cmpxchg_acquire(&h->limit, limit, first))
+		atomic_sub_relaxed(slot_wide(hdrs), wide_bytes(sc, limit - first));
 }
 
 /* What leads from a table to the headers of node @nid. */

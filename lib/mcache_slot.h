@@ -21,8 +21,15 @@
 #include "sizeclasses.h"
 
 #define NR_LOCKED	16
-/* Of its class a magazine can hold. */
+/*
+ * Of its class a magazine can hold; and where that is too little over and over, as long
+ * as all of a slot hold no more than so many bytes beyond.
+ */
 #define MAG_BATCHES	2
+#define MAG_WIDE	4
+#define WIDE_BYTES	(256UL << 10)
+/* With more nodes 16 bits do not reach that far. */
+#define WIDE_NODES	8
 /* Below it objects that were freed on another slot go to a magazine of their own. */
 #define FOREIGN_SIZE	1024
 /* Of one class, for another node: what a slot holds back is at most this. */
@@ -102,10 +109,16 @@ static inline unsigned int row_nid(unsigned int row)
 	return row < topo.nr_nodes ? row : row - topo.nr_nodes;
 }
 
-/* What the slot remembers of them lies behind the headers. */
+/* (a) Bytes of room beyond MAG_BATCHES: behind the headers. */
+static inline size_t *slot_wide(struct mag_hdr *hdrs)
+{
+	return (size_t *)(hdrs + nr_rows() * ROUTE_CLASSES);
+}
+
+/* What the slot remembers of its magazines lies behind that. */
 static inline struct rest *slot_rest(struct mag_hdr *hdrs)
 {
-	return (struct rest *)(hdrs + nr_rows() * ROUTE_CLASSES);
+	return (struct rest *)(slot_wide(hdrs) + 1);
 }
 
 /*
@@ -145,8 +158,15 @@ bool slot_follow(void);
  * looks where it is not only at refills.
  */
 void slot_look_around(void);
-/* Objects of class @sc that a slot of node @nid can hold in @row. */
+/* Objects of class @sc that a slot of node @nid can hold in @row, at first. */
 unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc);
+
+/*
+ * A batch more for the magazine of class @sc of the slot's node @nid, where there is room
+ * and budget; and back to what it had at first, for any magazine.  Any thread.
+ */
+void slot_widen(struct mag_hdr *hdrs, unsigned int nid, unsigned int sc);
+void slot_narrow(struct mag_hdr *hdrs, unsigned int nid, unsigned int route);
 
 /* What marks objects that come from @slot; 0 without marks. */
 uint8_t slot_tag(unsigned int slot);

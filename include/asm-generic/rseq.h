@@ -26,11 +26,16 @@
  * same, lowers it, so that what lies below one that has been raised has not been used since.
  * Above all tops the magazine is shut: pushes go on, and the next pop asks what for.
  *
+ * mag_push and mag_push_n stop at the limit, which may be set from anywhere, at any time,
+ * too: there are slots up to the highest that it is ever set to.  A push that had read a
+ * higher one leaves top above it, and the next finds the magazine full.
+ *
  * Invariants, outside of a critical section:
- *  1. base <= top <= limit, all multiples of the slot size from base.
+ *  1. base <= top, and slots behind the last that a limit led to; all multiples of the
+ *     slot size from base.
  *  2. Slots in [base, top) hold objects that nobody else holds; what lies above
  *     top is garbage.
- *  3. base, limit and tag change only while no thread can be inside a section on the
+ *  3. base and tag change only while no thread can be inside a section on the
  *     slot (creation), so a section may trust them.
  *
  * A section starts with the index the kernel gives (concurrency id or cpu), and
@@ -53,7 +58,7 @@
  *   mag_pop_n(hdrs, idx, dst, n)      n = min(n, (h.top - h.base) / 2)
  *                                     copy the top n slots to dst
  *                                     commit h.top -= n * 2; return n
- *   mag_push_n(hdrs, idx, src, n)     n = min(n, (h.limit - h.top) / 2)
+ *   mag_push_n(hdrs, idx, src, n)     n = min(n, (h.limit - h.top) / 2), 0 when negative
  *                                     copy the first n of src above top
  *                                     commit h.top += n * 2; return n
  *
@@ -114,8 +119,9 @@ struct mag_hdr {		/* offsets from here */
 		uint16_t top;
 	};
 	uint16_t floor;		/* (a) */
-	uint16_t limit;		/* (c) */
+	uint16_t limit;		/* (a) */
 	uint8_t tag;		/* (c) of the id, the same in all its headers */
+	uint8_t flushed;	/* (a) MAG_FLUSHED_* */
 	uint16_t base;		/* (c) */
 };
 
@@ -166,6 +172,10 @@ static inline void mag_init(struct mag_hdr *h, size_t off, unsigned int room, ui
 	h->tag = tag;
 	h->word = (uint64_t)count << MAG_COUNT_SHIFT | base;
 }
+
+/* It was full: since the last refill; since somebody looked. */
+#define MAG_FLUSHED_REFILL	1
+#define MAG_FLUSHED_LOOK	2
 
 #define MAG_FLOOR_SHUT		UINT16_MAX
 
@@ -240,7 +250,7 @@ static inline bool mag_push(struct mag_hdr *hdrs, size_t idx, struct mag_slot sl
 {
 	struct mag_hdr *h = &hdrs[idx];
 
-	if (h->top >= h->limit)
+	if (h->top >= READ_ONCE(h->limit))
 		return false;
 	*mag_slot_at(h, h->top) = slot;
 	h->top += MAG_SLOT_UNITS;
@@ -264,7 +274,8 @@ static inline size_t mag_push_n(struct mag_hdr *hdrs, size_t idx,
 				const struct mag_slot *src, size_t n)
 {
 	struct mag_hdr *h = &hdrs[idx];
-	size_t room = (h->limit - h->top) / MAG_SLOT_UNITS;
+	unsigned int limit = READ_ONCE(h->limit);
+	size_t room = limit > h->top ? (limit - h->top) / MAG_SLOT_UNITS : 0;
 
 	if (n > room)
 		n = room;

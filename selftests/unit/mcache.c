@@ -12,6 +12,7 @@
 #include "conf.h"
 #include "fixalloc.h"
 #include "keep.h"
+#include "limit.h"
 #include "mcache.h"
 #include "mheap.h"
 #include "numa.h"
@@ -116,11 +117,32 @@ static void check_goes_home(void)
 /* Bound of one class: a magazine of each node on each slot, and the depots. */
 static size_t cache_bound(unsigned int sc, unsigned int nr_slots)
 {
-	size_t mag = 3 * size_classes[sc].batch, depots = 0;
+	size_t mag = (MAG_BATCHES + 1) * size_classes[sc].batch, depots = 0;
 
+	mag += min_size((MAG_WIDE - MAG_BATCHES) * size_classes[sc].batch,
+			WIDE_BYTES / size_classes[sc].size);
 	for (unsigned int n = 0; n < topo.nr_nodes; n++)
 		depots += (mcentrals[n][sc].depot.max + NR_THREADS) * size_classes[sc].batch;
 	return mag * topo.nr_nodes * nr_slots + depots;
+}
+
+static struct mag_hdr *headers(unsigned int id)
+{
+	return slot_is_locked(id) ? locked_slots[id - MAX_CIDS].hdrs : slot_hdrs[id];
+}
+
+/* Widened, if it can be, and narrowed again: the highest limit. */
+static unsigned int highest(struct mag_hdr *hdrs, unsigned int id, unsigned int route)
+{
+	struct mag_hdr *h = &hdrs[route];
+	unsigned int first = h->limit, most;
+
+	for (int i = 0; i < 10 && route_nid(route) == slot_node(id); i++)
+		slot_widen(hdrs, slot_node(id), route_class(route));
+	most = h->limit;
+	slot_narrow(hdrs, slot_node(id), route);
+	check(h->limit == first && *slot_wide(hdrs) == 0);
+	return most;
 }
 
 /*
@@ -130,20 +152,21 @@ static size_t cache_bound(unsigned int sc, unsigned int nr_slots)
 START_TEST(areas)
 {
 	struct heap_mode mode = { .fake = _i / 2, .locked = _i % 2 };
+	unsigned int id, wide = 0;
 	struct mag_slot slot;
 	struct mag_hdr *hdrs;
 	uintptr_t end = 0;
-	unsigned int id;
 
 	heap_layers_init(&mode);
 	check(get(1, &slot));
 	id = current_slot();
 	check(slot_exists(id) && slot_is_locked(id) == (mode.locked || !heap_has_rseq()));
-	hdrs = slot_is_locked(id) ? locked_slots[id - MAX_CIDS].hdrs : slot_hdrs[id];
+	hdrs = headers(id);
+	check((void *)(slot_wide(hdrs) + 1) == slot_rest(hdrs));
 	for (unsigned int row = 0; row < nr_rows(); row++) {
 		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
 			struct mag_hdr *h = &hdrs[route_make(row, sc)];
-			unsigned int room = mag_room(slot_node(id), row, sc);
+			unsigned int room = mag_room(slot_node(id), row, sc), most;
 
 			check(h->base <= h->top && h->top <= h->limit);
 			check(h->limit == h->base + room * MAG_SLOT_UNITS);
@@ -151,9 +174,12 @@ START_TEST(areas)
 			if (!room)
 				continue;
 			check((uintptr_t)mag_slot_at(h, h->base) >= end);
-			end = (uintptr_t)mag_slot_at(h, h->limit);
+			most = highest(hdrs, id, route_make(row, sc));
+			wide += most > h->limit;
+			end = (uintptr_t)mag_slot_at(h, most);
 		}
 	}
+	check(wide == (_i / 2 > WIDE_NODES ? 0 : FIRST_MEDIUM_CLASS - 1));
 	put(slot);
 	check_goes_home();
 }
@@ -559,6 +585,95 @@ START_TEST(rested)
 }
 END_TEST
 
+/* Bytes of room beyond the first, as the limits say; the slot has it too. */
+static size_t check_wide(unsigned int id)
+{
+	struct mag_hdr *hdrs = headers(id);
+	size_t sum = 0;
+
+	for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++) {
+		const struct mag_hdr *h = &hdrs[route_make(slot_node(id), sc)];
+		unsigned int room = (h->limit - h->base) / MAG_SLOT_UNITS;
+
+		sum += (room - mag_room(slot_node(id), slot_node(id), sc)) *
+		       size_classes[sc].size;
+	}
+	check(sum == *slot_wide(hdrs) && sum <= WIDE_BYTES);
+	return sum;
+}
+
+/* @nr objects out, and in again, in one order. */
+static void burst(struct mag_slot *s, unsigned int sc, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		check(get(sc, &s[i]));
+	for (unsigned int i = nr; i-- > 0;)
+		put(s[i]);
+}
+
+/*
+ * A magazine that is full and empty in turn gets room for what comes and goes, and loses
+ * it when a look finds that it was not full again.  _i: by sequence, by a lock.
+ */
+START_TEST(widens)
+{
+	static struct mag_slot s[MAG_WIDE * MAX_BATCH];
+	const unsigned int sc = small_class(64), batch = size_classes[sc].batch;
+	unsigned int id, nr = MAG_WIDE * batch - 1;
+	struct depot *d = &mcentrals[0][sc].depot;
+	struct mag_hdr *h;
+	uint64_t pops;
+
+	heap_layers_init(&heap_modes[_i]);
+	stay();
+	for (unsigned int i = 0; i < 6; i++)
+		burst(s, sc, nr);
+	id = current_slot();
+	h = &headers(id)[route_make(0, sc)];
+	check(h->limit == h->base + MAG_WIDE * batch * MAG_SLOT_UNITS);
+	check(check_wide(id) == (MAG_WIDE - MAG_BATCHES) * batch * size_classes[sc].size);
+	pops = depot_nr_pops(d);
+	for (unsigned int i = 0; i < 10; i++)
+		burst(s, sc, nr);
+	check(depot_nr_pops(d) == pops);
+	/* full a while ago, and at the second look it was not again */
+	mcache_drain_cold();
+	check(check_wide(id));
+	burst(s, sc, nr);
+	mcache_drain_cold();
+	check(!check_wide(id) && h->limit == h->base + MAG_BATCHES * batch * MAG_SLOT_UNITS);
+	/* what is in it is more than that: nothing is lost by the next push */
+	burst(s, sc, 1);
+	burst(s, sc, nr);
+	check_goes_home();
+	check(!check_wide(id));
+}
+END_TEST
+
+/* All classes at once: no more than the budget, and none close to a limit. */
+START_TEST(widens_within)
+{
+	static struct mag_slot s[MAG_WIDE * MAX_BATCH];
+	unsigned int id;
+
+	heap_layers_init(&heap_modes[_i]);
+	stay();
+	for (unsigned int i = 0; i < 6; i++)
+		for (unsigned int sc = 1; sc < FIRST_MEDIUM_CLASS; sc++)
+			burst(s, sc, MAG_WIDE * size_classes[sc].batch - 1);
+	id = current_slot();
+	check(check_wide(id) > WIDE_BYTES / 2);
+	check_goes_home();
+	check(!check_wide(id));
+	limit_set(limit_total() + limit_total() / 16, LIMIT_NONE);
+	for (unsigned int i = 0; i < 6; i++)
+		burst(s, small_class(64), MAG_WIDE * size_classes[small_class(64)].batch - 1);
+	check(!check_wide(id));
+	limit_set(LIMIT_NONE, LIMIT_NONE);
+	check_goes_home();
+}
+END_TEST
+
 /*
  * A slot is in use, but not what lies deep in its magazines: that goes home, and what is
  * used stays.  _i: by sequence, by a lock.
@@ -756,6 +871,8 @@ int main(void)
 	tcase_add_test(tc, part_batches);
 	tcase_add_test(tc, swing);
 	tcase_add_loop_test(tc, rested, 0, 2);
+	tcase_add_loop_test(tc, widens, 0, 2);
+	tcase_add_loop_test(tc, widens_within, 0, 2);
 	tcase_add_loop_test(tc, cold, 0, 2);
 	tcase_add_loop_test(tc, fork_locks, 0, modes);
 	if (heap_has_rseq()) {

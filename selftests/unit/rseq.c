@@ -127,6 +127,7 @@ struct model {
 	unsigned int nr[NR_MAGS];
 	int64_t count[NR_MAGS];
 	unsigned int floor[NR_MAGS];	/* slots from the base; the plain form lowers it */
+	unsigned int limit[NR_MAGS];	/* slots from the base, model_sizes at most */
 };
 
 #define SHUT		UINT_MAX	/* a floor */
@@ -166,7 +167,8 @@ static bool stops(const struct model *m, unsigned int i)
 static void step(struct model *m, unsigned int i, struct unit_rand *r)
 {
 	struct mag_slot buf[MAX_SLOTS + 8], before[MAX_SLOTS + 8];
-	size_t n = rand_below(r, MAX_SLOTS + 4), room = model_sizes[i] - m->nr[i];
+	size_t n = rand_below(r, MAX_SLOTS + 4);
+	size_t room = m->limit[i] > m->nr[i] ? m->limit[i] - m->nr[i] : 0;
 	struct mag_hdr *h = &table.hdrs[i];
 	bool called;
 	size_t want;
@@ -174,7 +176,7 @@ static void step(struct model *m, unsigned int i, struct unit_rand *r)
 	for (unsigned int k = 0; k < ARRAY_SIZE(buf); k++)
 		buf[k] = token(rand_u64(r) >> 8);
 	memcpy(before, buf, sizeof(buf));
-	switch (rand_below(r, 6)) {
+	switch (rand_below(r, 7)) {
 	case 0:
 		check(push(i, buf[0]) == (room > 0));
 		if (room)
@@ -209,6 +211,12 @@ static void step(struct model *m, unsigned int i, struct unit_rand *r)
 	case 4:
 		step_floor(h, m, i, n, rand_below(r, 8));
 		break;
+	case 5:
+		/* also below what is in it */
+		m->limit[i] = rand_below(r, 4) ? model_sizes[i] :
+			      rand_below(r, model_sizes[i] + 1);
+		h->limit = h->base + m->limit[i] * MAG_SLOT_UNITS;
+		break;
 	default:
 		want = n < m->nr[i] ? n : m->nr[i];
 		check(pop_n(i, buf, n) == want);
@@ -227,6 +235,7 @@ START_TEST(model)
 	begin(_i, model_sizes);
 	for (unsigned int i = 0; i < NR_MAGS; i++)
 		m.count[i] = MAG_COUNT_MAX;
+	memcpy(m.limit, model_sizes, sizeof(m.limit));
 	for (unsigned int k = 0; k < 80000; k++) {
 		step(&m, rand_below(&r, NR_MAGS), &r);
 		if (k % 64)
@@ -238,7 +247,7 @@ START_TEST(model)
 			check(m.floor[i] == SHUT ||
 			      h->floor == h->base + m.floor[i] * MAG_SLOT_UNITS);
 			check(mag_nr_cold(h) == (m.nr[i] < m.floor[i] ? m.nr[i] : m.floor[i]));
-			check((h->limit - h->base) * 8U == model_sizes[i] * MAG_SLOT_SIZE);
+			check((h->limit - h->base) * 8U == m.limit[i] * MAG_SLOT_SIZE);
 			check(same(mag_slot_at(h, h->base), m.slot[i],
 				   m.nr[i]));
 		}
@@ -347,6 +356,8 @@ static void storm_give(struct mag_slot *mine, unsigned int *nr, struct unit_rand
 	*nr += n - done;
 }
 
+static const unsigned int storm_sizes[NR_MAGS] = { 1, 2, 4, 8, 16, 16, 32, 64 };
+
 static void *storm_thread(void *arg)
 {
 	struct unit_rand r = unit_rand(100 + (uintptr_t)arg);
@@ -375,6 +386,9 @@ static void *storm_thread(void *arg)
 				mag_shut(h);
 			else
 				mag_lower_floor(h, 1 + rand_below(&r, 4));
+			WRITE_ONCE(h->limit, h->base + MAG_SLOT_UNITS *
+				   (rand_below(&r, 4) ? storm_sizes[mag] :
+				    rand_below(&r, storm_sizes[mag] + 1)));
 		}
 		switch (rand_below(&r, 4)) {
 		case 0:
@@ -397,8 +411,6 @@ static void *storm_thread(void *arg)
 	return NULL;
 }
 
-static const unsigned int storm_sizes[NR_MAGS] = { 1, 2, 4, 8, 16, 16, 32, 64 };
-
 START_TEST(storms)
 {
 	pthread_t t[NR_THREADS];
@@ -419,10 +431,11 @@ START_TEST(storms)
 	for (unsigned int i = 0; i < CPU_SETSIZE; i++) {
 		for (unsigned int m = 0; m < NR_MAGS; m++) {
 			struct mag_hdr *h = &storm.by_cpu[i].hdrs[m];
+			unsigned int end = h->base + storm_sizes[m] * MAG_SLOT_UNITS;
 
-			check(h->base <= h->top && h->top <= h->limit);
+			check(h->base <= h->top && h->top <= end && h->limit <= end);
 			check(mag_is_shut(h) ||
-			      (h->base <= h->floor && h->floor <= h->limit));
+			      (h->base <= h->floor && h->floor <= end));
 			counted += MAG_COUNT_MAX - mag_count(h->word);
 			for (uint32_t o = h->base; o < h->top; o += MAG_SLOT_UNITS) {
 				uintptr_t n = (uintptr_t)mag_slot_at(h, o)->obj / 16;

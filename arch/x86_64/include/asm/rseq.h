@@ -230,6 +230,7 @@ again:
 		"movzwl (%[h]), %k[top]\n\t"
 		"movzwl 10(%[h]), %k[bytes]\n\t"
 		"subl %k[top], %k[bytes]\n\t"
+		"jbe %l[decline]\n\t"
 		"shll $3, %k[bytes]\n\t"
 		"cmpq %[want], %[bytes]\n\t"
 		"cmovaq %[want], %[bytes]\n\t"
