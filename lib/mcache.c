@@ -202,13 +202,15 @@ static struct mag_hdr *floored(unsigned int slot, size_t route)
 static void note_refill(unsigned int slot, unsigned int nid, unsigned int sc)
 {
 	struct mag_hdr *hdrs = headers_of(slot), *h;
+	unsigned int flushed;
 
 	if (!hdrs)
 		return;
 	h = &hdrs[route_make(nid, sc)];
-	if (!(READ_ONCE(h->flushed) & MAG_FLUSHED_REFILL))
+	flushed = atomic_load_relaxed(&h->flushed);
+	if (!(flushed & MAG_FLUSHED_REFILL))
 		return;
-	WRITE_ONCE(h->flushed, READ_ONCE(h->flushed) & ~MAG_FLUSHED_REFILL);
+	atomic_store_relaxed(&h->flushed, flushed & ~MAG_FLUSHED_REFILL);
 	if (nid == slot_node(slot))
 		slot_widen(hdrs, nid, sc);
 }
@@ -218,7 +220,8 @@ static void note_flush(unsigned int slot, size_t route)
 	struct mag_hdr *hdrs = headers_of(slot);
 
 	if (hdrs)
-		WRITE_ONCE(hdrs[route].flushed, MAG_FLUSHED_REFILL | MAG_FLUSHED_LOOK);
+		atomic_store_relaxed(&hdrs[route].flushed,
+				     MAG_FLUSHED_REFILL | MAG_FLUSHED_LOOK);
 }
 
 /* All of what a class that has shrunk left in a magazine goes home; true when it has. */

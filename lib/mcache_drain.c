@@ -149,10 +149,10 @@ static void look_for_wide(unsigned int slot, struct mag_hdr *hdrs)
 
 	for (unsigned int sc = 1; sc < FIRST_MEDIUM_CLASS; sc++) {
 		struct mag_hdr *h = &hdrs[route_make(nid, sc)];
-		unsigned int flushed = READ_ONCE(h->flushed);
+		unsigned int flushed = atomic_load_relaxed(&h->flushed);
 
 		if (flushed & MAG_FLUSHED_LOOK)
-			WRITE_ONCE(h->flushed, flushed & ~MAG_FLUSHED_LOOK);
+			atomic_store_relaxed(&h->flushed, flushed & ~MAG_FLUSHED_LOOK);
 		else
 			slot_narrow(hdrs, nid, route_make(nid, sc));
 	}

@@ -400,7 +400,7 @@ static size_t wide_bytes(unsigned int sc, unsigned int units)
 void slot_widen(struct mag_hdr *hdrs, unsigned int nid, unsigned int sc)
 {
 	struct mag_hdr *h = &hdrs[route_make(nid, sc)];
-	unsigned int limit = READ_ONCE(h->limit), more = limit + batch_units(sc);
+	unsigned int limit = atomic_load_relaxed(&h->limit), more = limit + batch_units(sc);
 	size_t bytes = wide_bytes(sc, batch_units(sc)), *wide = slot_wide(hdrs);
 
 	if (!row_widens(nid, nid, sc) || more > h->base + MAG_WIDE * batch_units(sc) ||
@@ -415,7 +415,7 @@ void slot_narrow(struct mag_hdr *hdrs, unsigned int nid, unsigned int route)
 {
 	unsigned int row = route_nid(route), sc = route_class(route);
 	struct mag_hdr *h = &hdrs[route];
-	unsigned int limit = READ_ONCE(h->limit);
+	unsigned int limit = atomic_load_relaxed(&h->limit);
 	unsigned int first = h->base + mag_room(nid, row, sc) * MAG_SLOT_UNITS;
 
 	if (limit > first && try_cmpxchg_acquire(&h->limit, limit, first))

@@ -250,7 +250,7 @@ static inline bool mag_push(struct mag_hdr *hdrs, size_t idx, struct mag_slot sl
 {
 	struct mag_hdr *h = &hdrs[idx];
 
-	if (h->top >= READ_ONCE(h->limit))
+	if (h->top >= atomic_load_relaxed(&h->limit))
 		return false;
 	*mag_slot_at(h, h->top) = slot;
 	h->top += MAG_SLOT_UNITS;
@@ -274,7 +274,7 @@ static inline size_t mag_push_n(struct mag_hdr *hdrs, size_t idx,
 				const struct mag_slot *src, size_t n)
 {
 	struct mag_hdr *h = &hdrs[idx];
-	unsigned int limit = READ_ONCE(h->limit);
+	unsigned int limit = atomic_load_relaxed(&h->limit);
 	size_t room = limit > h->top ? (limit - h->top) / MAG_SLOT_UNITS : 0;
 
 	if (n > room)

@@ -336,20 +336,36 @@ START_TEST(child_threads)
 }
 END_TEST
 
-/* What other CPUs had cached comes into reach of the child. */
+/*
+ * What other CPUs had cached comes into reach of the child: it takes all that is free,
+ * for which it needs no more spans than there were.
+ */
+#define NR_CACHED	200
+#define STAYS		8
+
 static void *cache_thread(void *arg)
 {
-	void *p[200];
+	void *p[NR_CACHED];
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
+	for (unsigned int i = 0; i < NR_CACHED; i++)
 		p[i] = ha_malloc(64);
-	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
-		ha_free(p[i]);
+	for (unsigned int i = 0; i < NR_CACHED; i++)
+		if (i % STAYS)
+			ha_free(p[i]);
 	return NULL;
+}
+
+/* Objects of its spans that nobody has, cached or not. */
+static size_t free_of(unsigned int sc)
+{
+	const struct mcentral *mc = &mcentrals[0][sc];
+
+	return mc->nr_spans * size_classes[sc].nelems - mc->nr_out + mcache_nr_cached(sc);
 }
 
 START_TEST(caches_in_reach)
 {
+	const size_t stay = 8 * NR_CACHED / STAYS * 64;
 	pthread_t t[8];
 	pid_t pid;
 
@@ -360,14 +376,16 @@ START_TEST(caches_in_reach)
 		check(!pthread_join(t[i], NULL));
 	pid = fork();
 	if (!pid) {
+		const unsigned int sc = small_class(64);
 		struct ha_stats a = { .size = sizeof(a) }, b = a;
+		size_t nr = free_of(sc), nr_spans = mcentrals[0][sc].nr_spans;
 
-		check(ha_stats_get(&a) == 0 && a.live == 0);
-		/* more than one magazine holds, less than all that was cached */
-		for (unsigned int i = 0; i < 70; i++)
+		check(ha_stats_get(&a) == 0 && a.live == stay);
+		check(nr > 2 * NR_CACHED / STAYS && mcache_nr_cached(sc) > NR_CACHED / 2);
+		for (size_t i = 0; i < nr; i++)
 			check(ha_malloc(64));
-		check(ha_stats_get(&b) == 0 && b.live == 70 * 64);
-		check(b.nr_spans_total == a.nr_spans_total);
+		check(ha_stats_get(&b) == 0 && b.live == stay + nr * 64);
+		check(mcentrals[0][sc].nr_spans == nr_spans && !free_of(sc));
 		_exit(0);
 	}
 	check_child(pid);
