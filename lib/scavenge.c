@@ -43,7 +43,8 @@
 
 /*
  * The goal's peak loses 1/4 of its height over what is used each TICK_MS, but not so
- * soon after it was last reached, or nearly; what was wanted again loses 1/16.
+ * soon after it was last reached, or nearly; what was wanted again loses 1/16, and 1/4
+ * in a process that rests.
  */
 #define TICK_MS		100
 #define TICKS_MAX	64	/* since the last step; then nothing is left of it */
@@ -106,6 +107,22 @@ static uint64_t cpu_ns(void)
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/*
+ * What a step may take of the thread's CPU clock.  That is read by a system call, and what
+ * is looked at is much: so nobody asks again when it is spent.
+ */
+struct cpu_share {
+	uint64_t end_ns;
+	bool spent;
+};
+
+static bool may_go_on(struct cpu_share *share)
+{
+	if (!share->spent)
+		share->spent = cpu_ns() >= share->end_ns;
+	return !share->spent;
 }
 
 static uint16_t next_round(void)
@@ -177,7 +194,7 @@ static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 	size_t used, resident, goal, peak = mheap_take_peak(nid), dropped, out, near;
 
 	for (unsigned int i = 0; i < ticks; i++)
-		decay_by(&sc.again[nid], 0, AGAIN_SHIFT);
+		decay_by(&sc.again[nid], 0, sc.resting ? PEAK_SHIFT : AGAIN_SHIFT);
 	sc.again[nid] += mheap_again(nid, true);
 	mheap_stat(nid, &st);
 	used = pages_used(nid, &st);
@@ -255,7 +272,7 @@ static uint64_t look_at_class(unsigned int nid, unsigned int c)
 }
 
 /* Visit spans of rested classes until the budget is spent; true when none left. */
-static bool scavenge_spans(uint64_t end_ns)
+static bool scavenge_spans(struct cpu_share *share)
 {
 	bool all_done = true;
 	size_t bytes = 0;
@@ -266,7 +283,7 @@ static bool scavenge_spans(uint64_t end_ns)
 
 			if (r->rested && !r->done)
 				mheap_close_front(n);
-			while (r->rested && !r->done && cpu_ns() < end_ns)
+			while (r->rested && !r->done && may_go_on(share))
 				r->done = !mcentral_scavenge(n, c, r->round, SPAN_STEP,
 							     false, &bytes);
 			all_done &= (r->done && r->drained) || !class_activity(&mcentrals[n][c]);
@@ -276,7 +293,7 @@ static bool scavenge_spans(uint64_t end_ns)
 }
 
 /* The same in heaps of the user's that rest. */
-static bool scavenge_heaps(uint64_t end_ns)
+static bool scavenge_heaps(struct cpu_share *share)
 {
 	size_t bytes = 0;
 	bool more = false;
@@ -284,21 +301,22 @@ static bool scavenge_heaps(uint64_t end_ns)
 	for (struct ha_heap *h = uheap_next(NULL); h; h = uheap_next(h)) {
 		bool left = true;
 
-		while (h->rested && cpu_ns() < end_ns && left)
+		while (h->rested && may_go_on(share) && left)
 			left = uheap_scavenge(h, SPAN_STEP, false, &bytes);
 		more |= left;
 	}
 	return !more;
 }
 
-static bool scavenge_pages(uint64_t end_ns, unsigned int ticks, uint64_t now)
+static bool scavenge_pages(struct cpu_share *share, unsigned int ticks,
+			   uint64_t now)
 {
 	bool all_done = true;
 
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
 		size_t left = above_goal(n, ticks, now);
 
-		while (left > RELEASE_MIN && cpu_ns() < end_ns) {
+		while (left > RELEASE_MIN && may_go_on(share)) {
 			size_t kept = 0, done;
 
 			done = mheap_release_sparse(n, min_size(left, RELEASE_STEP), &kept);
@@ -320,12 +338,12 @@ static bool scavenge_pages(uint64_t end_ns, unsigned int ticks, uint64_t now)
 }
 
 /* What is known of spans that have been gone for a while. */
-static bool scavenge_meta(uint64_t end_ns)
+static bool scavenge_meta(struct cpu_share *share)
 {
 	bool all_done = true;
 
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
-		while (cpu_ns() < end_ns && mheap_meta_release(n, false))
+		while (may_go_on(share) && mheap_meta_release(n, false))
 			;
 		all_done &= !mheap_meta_rests(n);
 	}
@@ -333,11 +351,11 @@ static bool scavenge_meta(uint64_t end_ns)
 }
 
 /* Down to the limit, whatever was used a moment ago. */
-static void scavenge_to_limit(uint64_t end_ns)
+static void scavenge_to_limit(struct cpu_share *share)
 {
 	size_t left, done;
 
-	while ((left = limit_excess()) && cpu_ns() < end_ns) {
+	while ((left = limit_excess()) && may_go_on(share)) {
 		done = 0;
 		for (unsigned int n = 0; n < topo.nr_nodes; n++)
 			done += mheap_release(n, min_size(left, RELEASE_STEP));
@@ -374,10 +392,13 @@ bool scavenge_due(uint64_t now_ms)
 
 bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns)
 {
-	uint64_t end_ns = cpu_ns() + budget_ns, events;
+	struct cpu_share share = { .spent = !budget_ns };
+	uint64_t events;
 	unsigned int ticks = min_size((now_ms - sc.tick_at) / TICK_MS, TICKS_MAX);
 	bool done;
 
+	if (budget_ns)
+		share.end_ns = cpu_ns() + budget_ns;
 	if (ticks) {
 		sc.tick_at = now_ms;
 		atomic_add_relaxed(&mheap_epoch, 1);
@@ -401,11 +422,11 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns)
 		for (unsigned int n = 0; n < topo.nr_nodes && sc.resting; n++)
 			mheap_flush_caches(n);
 	}
-	scavenge_to_limit(end_ns);
-	done = scavenge_pages(end_ns, ticks, now_ms);
-	done &= scavenge_spans(end_ns);
-	done &= scavenge_heaps(end_ns);
-	done &= scavenge_meta(end_ns);
+	scavenge_to_limit(&share);
+	done = scavenge_pages(&share, ticks, now_ms);
+	done &= scavenge_spans(&share);
+	done &= scavenge_heaps(&share);
+	done &= scavenge_meta(&share);
 	done &= collapse_step(now_ms, cpu_ns() + spare_ns);
 	return done && sc.slots_done && peaks_settled();
 }

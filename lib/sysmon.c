@@ -61,6 +61,9 @@
 #define SAVED_MAX_NS	(50 * 1000 / STEP_MS * STEP_CPU_NS)
 #define STEP_MAX_NS	(STEP_MS * 1000000LL / 20)
 #define START_BYTES	(16UL << 20)
+/* With less than that, one of so many steps looks around. */
+#define SAVE_STEPS	8
+#define SAVE_NS		(SAVE_STEPS / 2 * STEP_CPU_NS)
 /* Growth after which limits are looked at again, and an eighth of the heap. */
 #define NEXT_LOOK	(4UL << 20)
 #define STACK_BYTES	(64UL << 10)
@@ -112,6 +115,18 @@ static uint64_t step_budget(uint64_t now, bool urgent)
 	return urgent || saved_ns < STEP_MAX_NS ? saved_ns : STEP_MAX_NS;
 }
 
+/*
+ * Looking around costs, where system calls are slow, as much as a step earns: who has
+ * spent all would never have anything for work again.  So the next steps save.
+ */
+static bool step_saves(void)
+{
+	static unsigned int nr;
+
+	nr = saved_ns >= SAVE_NS || limit_close() ? 0 : (nr + 1) % SAVE_STEPS;
+	return nr;
+}
+
 /* What may go to work that can wait: half of the savings are for giving back. */
 static uint64_t step_spare(void)
 {
@@ -143,7 +158,7 @@ static void set_wake(void)
 static bool sysmon_step(uint64_t *since)
 {
 	uint64_t now, budget, cpu;
-	bool done;
+	bool done = false;
 
 	if (!try_cmpxchg_acquire(&stepping, 0, 1))
 		return false;
@@ -153,7 +168,8 @@ static bool sysmon_step(uint64_t *since)
 	if (pressure_fired(now))
 		scavenge_pressed();
 	budget = step_budget(now, limit_passed() || scavenge_due(now));
-	done = scavenge_step(now, budget, step_spare());
+	if (!step_saves())
+		done = scavenge_step(now, budget, step_spare());
 	set_wake();
 	cpu = cpu_ns();
 	saved_ns -= cpu - *since;
