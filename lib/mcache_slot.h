@@ -28,8 +28,11 @@
 #define MAG_BATCHES	2
 #define MAG_WIDE	4
 #define WIDE_BYTES	(256UL << 10)
-/* With more nodes 16 bits do not reach that far. */
-#define WIDE_NODES	8
+/*
+ * With more nodes a process that does next to nothing would touch more than 512 KiB, and
+ * from 14 on 16 bits do not reach that far.
+ */
+#define WIDE_NODES	2
 /* Below it objects that were freed on another slot go to a magazine of their own. */
 #define FOREIGN_SIZE	1024
 /* Of one class, for another node: what a slot holds back is at most this. */

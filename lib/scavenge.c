@@ -378,6 +378,11 @@ static bool peaks_settled(void)
 	return true;
 }
 
+bool scavenge_rests(void)
+{
+	return sc.resting;
+}
+
 bool scavenge_due(uint64_t now_ms)
 {
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {

@@ -10,10 +10,12 @@
 
 /* Is there more to return at once than at the usual pace? */
 bool scavenge_due(uint64_t now_ms);
+/* Was hardly a class used in the last second? */
+bool scavenge_rests(void);
 /*
  * One step of all duties, at most about @budget_ns of this thread's CPU time, and
- * @spare_ns more for what can wait; @now_ms any steady clock.  True when nothing is left to do until the heap is
- * used again.  One caller at a time.
+ * @spare_ns more for what can wait; @now_ms any steady clock.  True when nothing is left
+ * to do until the heap is used again.  One caller at a time.
  */
 bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns);
 /*

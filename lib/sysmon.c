@@ -54,16 +54,17 @@
 /*
  * 0.5 % of a CPU.  What is not used, at most 50 s' worth, may be spent later: at
  * 5 % of a CPU, so that a burst is over in seconds; at once while the soft limit is
- * passed.  The mean over any minute stays below 1 %: 0.5 + 0.5 * 50 / 60, and what a step
- * took in advance.
+ * passed.  In a process that rests a little is taken in advance.  The mean over any minute
+ * stays below 1 %: 0.5 + 0.5 * (50 + 8) / 60.
  */
 #define STEP_CPU_NS	(STEP_MS * 1000000LL / 1000 * 5)
 #define SAVED_MAX_NS	(50 * 1000 / STEP_MS * STEP_CPU_NS)
 #define STEP_MAX_NS	(STEP_MS * 1000000LL / 20)
+#define ADVANCE_NS	(8 * 1000 / STEP_MS * STEP_CPU_NS)
 #define START_BYTES	(16UL << 20)
-/* With less than that, one of so many steps looks around. */
-#define SAVE_STEPS	8
-#define SAVE_NS		(SAVE_STEPS / 2 * STEP_CPU_NS)
+/* With less than that, pauses are so many times as long, and every other step looks around. */
+#define SAVE_PAUSE	4
+#define SAVE_NS		(SAVE_PAUSE * STEP_CPU_NS)
 /* Growth after which limits are looked at again, and an eighth of the heap. */
 #define NEXT_LOOK	(4UL << 20)
 #define STACK_BYTES	(64UL << 10)
@@ -81,6 +82,7 @@ static uint32_t stepping;		/* (a) 1: somebody is in a step */
 /* CPU time not used yet, or taken in advance: a call cannot be cut; stepping's. */
 static int64_t saved_ns = SAVED_MAX_NS;
 static uint32_t kicked;			/* (a) 1: no pause before the next; a futex */
+static uint32_t saving;			/* (a) steps in a row with next to nothing to spend */
 
 static uint64_t now_ms(void)
 {
@@ -98,6 +100,11 @@ static uint64_t cpu_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+static int64_t step_have(void)
+{
+	return saved_ns + (scavenge_rests() ? ADVANCE_NS : 0);
+}
+
 /*
  * CPU time that this step may take: what the clock has earned and was not used,
  * at once when it is urgent.
@@ -105,14 +112,16 @@ static uint64_t cpu_ns(void)
 static uint64_t step_budget(uint64_t now, bool urgent)
 {
 	static uint64_t last;
+	int64_t have;
 
 	saved_ns += (now - last) * (STEP_CPU_NS / STEP_MS);
 	if (!last || saved_ns > SAVED_MAX_NS)
 		saved_ns = SAVED_MAX_NS;
 	last = now;
-	if (saved_ns < 0)
+	have = step_have();
+	if (have < 0)
 		return 0;
-	return urgent || saved_ns < STEP_MAX_NS ? saved_ns : STEP_MAX_NS;
+	return urgent || have < STEP_MAX_NS ? have : STEP_MAX_NS;
 }
 
 /*
@@ -121,10 +130,10 @@ static uint64_t step_budget(uint64_t now, bool urgent)
  */
 static bool step_saves(void)
 {
-	static unsigned int nr;
+	bool poor = step_have() < SAVE_NS && !limit_close();
 
-	nr = saved_ns >= SAVE_NS || limit_close() ? 0 : (nr + 1) % SAVE_STEPS;
-	return nr;
+	atomic_store_relaxed(&saving, poor ? saving + 1 : 0);
+	return saving % 2;
 }
 
 /* What may go to work that can wait: half of the savings are for giving back. */
@@ -192,7 +201,9 @@ static void sysmon_sleep(uint64_t *since)
 /* Until the next step is due, or a limit is passed. */
 static void sysmon_pause(void)
 {
-	const struct timespec step = { .tv_nsec = STEP_MS * 1000000 };
+	const struct timespec step = {
+		.tv_nsec = STEP_MS * 1000000 * (atomic_load_relaxed(&saving) ? SAVE_PAUSE : 1),
+	};
 
 	if (!xchg(&kicked, 0))
 		syscall(SYS_futex, &kicked, FUTEX_WAIT_PRIVATE, 0, &step, NULL, 0);
