@@ -8,8 +8,8 @@
  * forks; a signal handler that interrupted the allocator forks and executes
  * another program. A child that hangs is ended by its own alarm.
  *
- * But not one that hangs in the emulator, with all signals blocked: it was forked while
- * another thread held a lock of the emulator's. Such a child still lives when its alarm
+ * But not one that hangs in the emulator, or in the thread sanitizer's start of a thread,
+ * with all signals blocked: it was forked while another thread held a lock of theirs. Such a child still lives when its alarm
  * is overdue, is killed, and does not count, neither as a failure nor as a fork.
  */
 #include "stress.h"
@@ -101,13 +101,18 @@ static bool has_ended(pid_t pid, int *status, int options)
 	return ret != 0;
 }
 
-/* Its status; LOST: it hung in the emulator. It has an alarm of @seconds. */
+static bool may_be_lost(void)
+{
+	return TAP_TSAN || tap_emulated();
+}
+
+/* Its status; LOST: it hung in what is not ours. It has an alarm of @seconds. */
 static int wait_for(pid_t pid, unsigned int seconds)
 {
 	double end = now_seconds() + seconds + OVERDUE_SECONDS;
 	int status;
 
-	if (!tap_emulated()) {
+	if (!may_be_lost()) {
 		has_ended(pid, &status, 0);
 		return status;
 	}
@@ -283,7 +288,7 @@ int main(int argc, char **argv)
 	unsigned int n;
 
 	tap_init(argc, argv);
-	watchdog(CHILD_SECONDS + 20 + (tap_emulated() ? CHILD_SECONDS + OVERDUE_SECONDS : 0));
+	watchdog(CHILD_SECONDS + 20 + (may_be_lost() ? CHILD_SECONDS + OVERDUE_SECONDS : 0));
 	n = tap_opts.threads;
 	w = calloc(n, sizeof(*w));
 	phase_one_forks(w, n);
