@@ -6,8 +6,8 @@
  * Invariants:
  *  1. A slot's magazines change only inside a critical section of its id, under
  *     its lock (locked slots), or detached: all tables lead to nothing for it and a
- *     membarrier has thrown every thread out of its section since.  But for floors
- *     and counts, see <asm-generic/rseq.h>.
+ *     membarrier has thrown every thread out of its section since.  But for floors,
+ *     limits, marks and counts, see <asm-generic/rseq.h>.
  *  2. An object in a magazine has its span's bit set, and state OBJECT_FREE (any
  *     state without misuse detection).
  *  3. A magazine of node n, either one, holds objects of node n only; who calls with a route

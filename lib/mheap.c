@@ -66,6 +66,12 @@ bool (*mheap_reclaim)(unsigned int nid, size_t bytes);
 size_t mheap_kept;
 uint32_t mheap_epoch;
 
+/* Pages that are free and resident. */
+static size_t mheap_at_hand(const struct mheap *h)
+{
+	return h->pages.nr_free - h->pages.nr_scav;
+}
+
 static void *mheap_meta(void *arg, size_t size)
 {
 	return meta_alloc(size);
@@ -137,7 +143,7 @@ static bool mheap_goes_huge(const struct mheap *h, size_t nr_pages)
 	return thp_size() && thp_size() <= GROW_STEP && nr_pages < HEAP_CACHE_MAX_PAGES &&
 	       limit_far() &&
 	       h->pages.nr_pages >= HUGE_FROM >> HA_PAGE_SHIFT &&
-	       h->pages.nr_free - h->pages.nr_scav <= h->pages.nr_pages / 32 &&
+	       mheap_at_hand(h) <= h->pages.nr_pages / 32 &&
 	       h->pages.nr_scav <= h->pages.nr_pages / 32;
 }
 
@@ -260,11 +266,6 @@ static void mheap_note_taken(struct mheap *h, size_t nr_scav)
 
 	h->nr_given -= again;
 	h->nr_again += again;
-}
-
-static size_t mheap_at_hand(const struct mheap *h)
-{
-	return h->pages.nr_free - h->pages.nr_scav;
 }
 
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
@@ -546,7 +547,7 @@ void mheap_free_span(struct mspan *s)
 	lock_acquire(&h->lock);
 	mheap_span_put(h, s, s->sc);
 	page_alloc_free(&h->pages, base, nr_pages, false);
-	resident = h->pages.nr_free - h->pages.nr_scav;
+	resident = mheap_at_hand(h);
 	lock_release(&h->lock);
 	if (resident <= NOTIFY_FREE >> HA_PAGE_SHIFT || !mheap_notify)
 		return;
@@ -703,7 +704,7 @@ size_t mheap_resident_free(unsigned int nid)
 	size_t pages;
 
 	lock_acquire(&h->lock);
-	pages = h->pages.nr_free - h->pages.nr_scav;
+	pages = mheap_at_hand(h);
 	lock_release(&h->lock);
 	return pages << HA_PAGE_SHIFT;
 }

@@ -43,8 +43,7 @@
 
 /*
  * The goal's peak loses 1/4 of its height over what is used each TICK_MS, but not so
- * soon after it was last reached, or nearly; what was wanted again loses 1/16, and 1/4
- * in a process that rests.
+ * soon after it was last reached, or nearly; what was wanted again loses 1/16.
  */
 #define TICK_MS		100
 #define TICKS_MAX	64	/* since the last step; then nothing is left of it */
@@ -194,7 +193,7 @@ static size_t above_goal(unsigned int nid, unsigned int ticks, uint64_t now)
 	size_t used, resident, goal, peak = mheap_take_peak(nid), dropped, out, near;
 
 	for (unsigned int i = 0; i < ticks; i++)
-		decay_by(&sc.again[nid], 0, sc.resting ? PEAK_SHIFT : AGAIN_SHIFT);
+		decay_by(&sc.again[nid], 0, AGAIN_SHIFT);
 	sc.again[nid] += mheap_again(nid, true);
 	mheap_stat(nid, &st);
 	used = pages_used(nid, &st);
@@ -308,8 +307,7 @@ static bool scavenge_heaps(struct cpu_share *share)
 	return !more;
 }
 
-static bool scavenge_pages(struct cpu_share *share, unsigned int ticks,
-			   uint64_t now)
+static bool scavenge_pages(struct cpu_share *share, unsigned int ticks, uint64_t now)
 {
 	bool all_done = true;
 

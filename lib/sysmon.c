@@ -54,8 +54,8 @@
 /*
  * 0.5 % of a CPU.  What is not used, at most 50 s' worth, may be spent later: at
  * 5 % of a CPU, so that a burst is over in seconds; at once while the soft limit is
- * passed.  In a process that rests a little is taken in advance.  The mean over any minute
- * stays below 1 %: 0.5 + 0.5 * (50 + 8) / 60.
+ * passed.  A process that rests may have 8 s' worth before it is earned.  Any minute's mean
+ * stays below 1 %: 0.5 + 0.5 * (50 + 8) / 60, and what a step took in advance.
  */
 #define STEP_CPU_NS	(STEP_MS * 1000000LL / 1000 * 5)
 #define SAVED_MAX_NS	(50 * 1000 / STEP_MS * STEP_CPU_NS)

@@ -31,8 +31,8 @@
  * higher one leaves top above it, and the next finds the magazine full.
  *
  * Invariants, outside of a critical section:
- *  1. base <= top, and slots behind the last that a limit led to; all multiples of the
- *     slot size from base.
+ *  1. base <= top <= the highest limit that was ever set, all multiples of the slot
+ *     size from base.
  *  2. Slots in [base, top) hold objects that nobody else holds; what lies above
  *     top is garbage.
  *  3. base and tag change only while no thread can be inside a section on the
