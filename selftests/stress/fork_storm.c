@@ -9,8 +9,9 @@
  * another program. A child that hangs is ended by its own alarm.
  *
  * But not one that hangs in the emulator, or in the thread sanitizer's start of a thread,
- * with all signals blocked: it was forked while another thread held a lock of theirs. Such a child still lives when its alarm
- * is overdue, is killed, and does not count, neither as a failure nor as a fork.
+ * with all signals blocked: it was forked while another thread held a lock of theirs.
+ * Such a child still lives when its alarm is overdue, is killed, and does not count,
+ * neither as a failure nor as a fork.
  */
 #include "stress.h"
 
