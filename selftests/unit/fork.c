@@ -20,6 +20,8 @@
 #define NR_KEPT		500
 
 static bool stop;
+/* While a child is at work, which has the CPUs for itself so: what counts is the fork. */
+static bool still;
 static unsigned int running;
 
 static void *work_thread(void *arg)
@@ -37,6 +39,8 @@ static void *work_thread(void *arg)
 		*(void **)p[i] = p[i];
 		if (rand_below(&r, 4096) == 0)
 			ha_release();
+		while (READ_ONCE(still))
+			usleep(200);
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
 		ha_free(p[i]);
@@ -172,14 +176,18 @@ START_TEST(under_load)
 	keep(&r);
 	start(t, NR_THREADS);
 	for (unsigned int i = 0; i < 60; i++) {
-		pid_t pid = fork();
+		pid_t pid;
 
+		/* all of them are back at work */
+		usleep(1000 + rand_below(&r, 500));
+		pid = fork();
 		if (!pid) {
 			child(&r);
 			_exit(0);
 		}
-		usleep(rand_below(&r, 500));
+		WRITE_ONCE(still, true);
 		check_child(pid);
+		WRITE_ONCE(still, false);
 	}
 	join(t, NR_THREADS);
 	use(&r);
