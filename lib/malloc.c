@@ -213,6 +213,8 @@ void object_declined(struct mag_slot slot, size_t route, uint32_t tag,
 	/* the tag of no slot: each sampled object comes here */
 	else if (unlikely(tag == OBJECT_SAMPLED))
 		free_sampled(slot, route);
+	else if (likely(why == MAG_FULL))
+		mcache_free_slow(route, slot);
 	else
 		mcache_free_tagged(slot, route, tag);
 }

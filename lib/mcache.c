@@ -366,12 +366,11 @@ static void flush_part(size_t route)
 	look_for_rested(current_slot());
 }
 
-void mcache_free_slow(size_t route, struct mag_slot slot)
+/* There is no room for it in the magazine, or there is no magazine. */
+static void free_full(size_t route, struct mag_slot slot)
 {
 	unsigned int sc = route_class(route), room;
 
-	if (slow_prepare() && any_push(route, slot))
-		return;
 	if (unlikely(!slot_exists(current_slot()))) {
 		mcentral_free(route_nid(route), sc, &slot, 1);
 		return;
@@ -390,6 +389,12 @@ void mcache_free_slow(size_t route, struct mag_slot slot)
 		return;
 	/* Moved to another full slot, or no slot could be made: straight home. */
 	mcentral_free(route_nid(route), route_class(route), &slot, 1);
+}
+
+void mcache_free_slow(size_t route, struct mag_slot slot)
+{
+	if (!slow_prepare() || !any_push(route, slot))
+		free_full(route, slot);
 }
 
 static void free_foreign(size_t route, struct mag_slot slot, uint32_t tag)
@@ -438,5 +443,5 @@ void mcache_free_tagged(struct mag_slot slot, size_t route, uint32_t tag)
 	    wants_outgoing(route, id))
 		free_foreign(route, slot, tag);
 	else if (!any_push(route, slot))
-		mcache_free_slow(route, slot);
+		free_full(route, slot);
 }

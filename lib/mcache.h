@@ -43,7 +43,7 @@ bool mcache_alloc_slow(size_t sc, struct mag_slot *out);
 void mcache_free_slow(size_t route, struct mag_slot slot);
 /* The object came from another slot, by its @tag. */
 void mcache_free_foreign(struct mag_slot slot, size_t route, uint32_t tag);
-/* It may have: what the fast path declined, also the first free of a thread. */
+/* It may have: what the fast path declined for its tag, also the first free of a thread. */
 void mcache_free_tagged(struct mag_slot slot, size_t route, uint32_t tag);
 
 #endif /* _LIB_MCACHE_H */

@@ -34,7 +34,7 @@ struct cold_run {
 static struct mag_slot cold_slots[COLD_MAX];
 static struct cold_run cold_runs[COLD_MAX];
 static uint32_t slot_look[MAX_CIDS + NR_LOCKED];	/* (l) hdrs_look() a while ago */
-static uint32_t fork_stale;			/* (a) other slots hold what nobody uses */
+uint32_t mcache_fork_stale;
 
 static void drain_hdrs(unsigned int slot, struct mag_hdr *hdrs)
 {
@@ -261,8 +261,10 @@ void mcache_drain_cold(void)
 }
 
 /* A child inherits every slot and runs on one: the rest is taken into reach. */
-static void drain_after_fork(unsigned int slot)
+void mcache_drain_after_fork(unsigned int slot)
 {
+	if (!xchg(&mcache_fork_stale, 0))
+		return;
 	for (unsigned int i = 0; i < nr_slot_ids; i++) {
 		if (i != slot && slot_hdrs[i]) {
 			drain_rseq_slots(false);
@@ -270,12 +272,6 @@ static void drain_after_fork(unsigned int slot)
 		}
 	}
 	drain_locked_slots(false);
-}
-
-void mcache_drain_inherited(unsigned int slot)
-{
-	if (unlikely(atomic_load_relaxed(&fork_stale)) && xchg(&fork_stale, 0))
-		drain_after_fork(slot);
 }
 
 void mcache_drain_all(void)
@@ -346,6 +342,6 @@ void mcache_fork_done(bool child)
 	slot_fork_done();
 	if (child) {
 		batch_fork_child();
-		atomic_store_relaxed(&fork_stale, 1);
+		atomic_store_relaxed(&mcache_fork_stale, 1);
 	}
 }

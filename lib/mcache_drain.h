@@ -24,7 +24,13 @@ bool mcache_drain_idle(void);
 /* Of the others, what was not used since the last call, if it is much. */
 void mcache_drain_cold(void);
 /* After a fork: what other CPUs had cached is taken back by who refills first. */
-void mcache_drain_inherited(unsigned int slot);
+extern uint32_t mcache_fork_stale;	/* (a) other slots hold what nobody uses */
+void mcache_drain_after_fork(unsigned int slot);
+static inline void mcache_drain_inherited(unsigned int slot)
+{
+	if (unlikely(atomic_load_relaxed(&mcache_fork_stale)))
+		mcache_drain_after_fork(slot);
+}
 
 /* Objects now in magazines and depots, of class @sc, all nodes; a moment's view. */
 size_t mcache_nr_cached(unsigned int sc);

@@ -84,15 +84,9 @@ unsigned int nr_slot_ids;
 static bool rseq_usable;		/* (c) */
 static bool profiled;			/* (a) written under slots_lock */
 
-enum thread_mode {
-	THREAD_NEW,
-	THREAD_RSEQ,
-	THREAD_LOCKED,
-};
-
 __tls const uint32_t *mcache_id = mcache_no_area;
-static __tls uint8_t thread_mode;
 __tls uint8_t thread_locked_slot;
+__tls uint8_t thread_mode;
 static __tls uint8_t thread_locked_stay;	/* objects since it asked */
 /* Calls left of those that do without a slot, since there was no memory for one. */
 static __tls uint8_t thread_create_wait;
@@ -167,7 +161,7 @@ static unsigned int pick_locked_slot(void)
 	return topo_current_node() + nr * (turn % (NR_LOCKED / nr));
 }
 
-static void thread_init(void)
+void slot_thread_first(void)
 {
 	char *rs;
 
@@ -186,14 +180,6 @@ static void thread_init(void)
 	mcache_id = (const uint32_t *)(rs + id_off);
 }
 
-bool slot_thread_init(void)
-{
-	if (likely(thread_mode != THREAD_NEW))
-		return false;
-	thread_init();
-	return true;
-}
-
 #ifdef CONFIG_FAULT_INJECTION
 void mcache_simulate(unsigned int nr, void *area)
 {
@@ -206,29 +192,27 @@ void mcache_simulate(unsigned int nr, void *area)
 }
 #endif
 
-bool slot_follow(void)
+bool slot_follow_locked(void)
 {
-	if (mcache_has_id() || topo.fake || topo.nr_nodes == 1 ||
+	if (topo.fake || topo.nr_nodes == 1 ||
 	    topo_current_node() == thread_locked_slot % topo.nr_nodes)
 		return false;
 	thread_locked_slot = pick_locked_slot();
 	return true;
 }
 
-void slot_look_around(void)
+void slot_look_around_locked(void)
 {
-	if (mcache_has_id() || topo.nr_nodes == 1 || ++thread_locked_stay < LOCKED_STAY)
+	if (topo.nr_nodes == 1 || ++thread_locked_stay < LOCKED_STAY)
 		return;
 	thread_locked_stay = 0;
 	slot_follow();
 }
 
-unsigned int mcache_nid(void)
+unsigned int mcache_nid_of_many(void)
 {
 	unsigned int slot;
 
-	if (topo.nr_nodes == 1)
-		return 0;
 	/* the first call of a thread may be for a large object */
 	slot_thread_init();
 	slot_follow();
@@ -531,13 +515,6 @@ bool slot_create(unsigned int slot)
 	if (!ok)
 		thread_create_wait = CREATE_WAIT;
 	return ok;
-}
-
-bool slot_exists(unsigned int slot)
-{
-	if (slot_is_locked(slot))
-		return locked_slots[slot - MAX_CIDS].hdrs != NULL;
-	return READ_ONCE(mcache_hdrs.row[slot]) != 0;
 }
 
 struct locked_slot *slot_lock_own(void)

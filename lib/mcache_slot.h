@@ -45,6 +45,12 @@ struct locked_slot {
 	struct mag_hdr *hdrs;		/* (c) once set */
 } __aligned(DESTRUCTIVE_BYTES);
 
+enum thread_mode {
+	THREAD_NEW,
+	THREAD_RSEQ,
+	THREAD_LOCKED,
+};
+
 #pragma GCC visibility push(hidden)
 
 /*
@@ -57,6 +63,7 @@ struct locked_slot {
 extern __tls const uint32_t *mcache_id;
 extern uint32_t mcache_no_area[8];
 extern __tls uint8_t thread_locked_slot;
+extern __tls uint8_t thread_mode;
 
 /*
  * By slot id: the headers of all nodes; those of the id's own node.
@@ -142,8 +149,22 @@ int mcache_init(void);
 bool mcache_uses_rseq(void);
 
 /* The first call of a thread: true; it knows its slots from then on. */
-bool slot_thread_init(void);
-bool slot_exists(unsigned int slot);
+void slot_thread_first(void);
+static inline bool slot_thread_init(void)
+{
+	if (likely(thread_mode != THREAD_NEW))
+		return false;
+	slot_thread_first();
+	return true;
+}
+
+static inline bool slot_exists(unsigned int slot)
+{
+	if (slot_is_locked(slot))
+		return locked_slots[slot - MAX_CIDS].hdrs != NULL;
+	return READ_ONCE(mcache_hdrs.row[slot]) != 0;
+}
+
 /*
  * Make the slot's magazines if it has none.  False when the thread has moved on: it then
  * does without for this once; or when out of memory: for some calls.
@@ -155,12 +176,23 @@ struct locked_slot *slot_lock_own(void);
  * A thread without sequences that runs on another node by now takes a slot there.
  * True when it did.
  */
-bool slot_follow(void);
+bool slot_follow_locked(void);
+static inline bool slot_follow(void)
+{
+	return !mcache_has_id() && slot_follow_locked();
+}
+
 /*
  * A thread that has moved would go on with what its slot holds, up to two batches: so it
  * looks where it is not only at refills.
  */
-void slot_look_around(void);
+void slot_look_around_locked(void);
+static inline void slot_look_around(void)
+{
+	if (!mcache_has_id())
+		slot_look_around_locked();
+}
+
 /* Objects of class @sc that a slot of node @nid can hold in @row, at first. */
 unsigned int mag_room(unsigned int nid, unsigned int row, unsigned int sc);
 
@@ -195,7 +227,12 @@ bool slots_close(const uint64_t *ids);
 void slots_open(const uint64_t *ids);
 
 /* The node this thread allocates from now. */
-unsigned int mcache_nid(void);
+unsigned int mcache_nid_of_many(void);
+static inline unsigned int mcache_nid(void)
+{
+	return topo.nr_nodes == 1 ? 0 : mcache_nid_of_many();
+}
+
 /* A vfork child runs on its parent's memory: no place to start a thread. */
 bool mcache_in_vfork(void);
 
