@@ -15,10 +15,12 @@
  *	memory.high                    memory.soft_limit_in_bytes
  *	memory.current                 memory.usage_in_bytes
  *	memory.stat: inactive_file     memory.stat: total_inactive_file
+ *	             active_file                    total_active_file
  *	cpu.max                        cpu.cfs_quota_us, cpu.cfs_period_us
  *
- * Use is what cannot be reclaimed at once: current less inactive page cache.  The
- * latter is read only near a limit, because the kernel has to sum it up.
+ * Use is what cannot be reclaimed: current less page cache.  Of a group that reads the
+ * same files for months all of it becomes active, and goes all the same before anybody is
+ * killed.  It is read only near a limit, because the kernel has to sum it up.
  *
  * open, read and close into small buffers on the stack: nothing is allocated,
  * errno is kept, no locks, any thread, also inside malloc.
@@ -26,6 +28,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <util/align.h>
@@ -44,9 +47,13 @@ struct lines {
 	char line[1024];
 };
 
+/*
+ * Bare calls: those of libc are cancellation points, and a malloc that grows the heap may
+ * be what reads here.
+ */
 static int open_file(const char *path)
 {
-	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	return syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 }
 
 static ssize_t read_some(int fd, char *buf, size_t size)
@@ -54,7 +61,7 @@ static ssize_t read_some(int fd, char *buf, size_t size)
 	ssize_t n;
 
 	do {
-		n = read(fd, buf, size);
+		n = syscall(SYS_read, fd, buf, size);
 	} while (n < 0 && errno == EINTR);
 	return n;
 }
@@ -85,6 +92,11 @@ static bool lines_next(struct lines *l)
 	return n > 0;
 }
 
+static void close_file(int fd)
+{
+	syscall(SYS_close, fd);
+}
+
 long file_read(const char *path, char *buf, size_t size)
 {
 	int saved = errno, fd = open_file(path);
@@ -92,7 +104,7 @@ long file_read(const char *path, char *buf, size_t size)
 
 	if (fd >= 0) {
 		n = read_some(fd, buf, size - 1);
-		close(fd);
+		close_file(fd);
 	}
 	buf[n > 0 ? n : 0] = '\0';
 	errno = saved;
@@ -155,7 +167,7 @@ static bool find_path(struct cgroup *cg, const char *root, const char *controlle
 		strcpy(path, group + 1);
 		found = true;
 	}
-	close(l.fd);
+	close_file(l.fd);
 	return found;
 }
 
@@ -205,12 +217,16 @@ static bool is_mount(const struct cgroup *cg, char *line, const char *controller
 	       has_word(rest[2], rest[2] + strlen(rest[2]), controller);
 }
 
-/* dir := root + point + (path less group) */
+/*
+ * dir := root + point + (path less group), and *here; or the mount point alone, of a group
+ * that this mount does not have: what can be seen is above it, if no other mount has it.
+ */
 static bool set_dir(struct cgroup *cg, const char *root, char *group, char *point,
-		    const char *path)
+		    const char *path, bool *here)
 {
 	size_t len;
 
+	*here = false;
 	unescape(group);
 	unescape(point);
 	if (!path_join(cg->dir, root, point))
@@ -219,12 +235,12 @@ static bool set_dir(struct cgroup *cg, const char *root, char *group, char *poin
 	len = strlen(group);
 	if (len && group[len - 1] == '/')
 		len--;
-	/* of a group that is mounted nowhere: what can be seen is above it */
 	if (strncmp(path, group, len) || (path[len] && path[len] != '/') ||
 	    strncmp(path + len, "/..", 3) == 0)
 		return true;
 	if (!path_join(cg->dir, cg->dir, path + len))
 		return false;
+	*here = true;
 	len = strlen(cg->dir);
 	if (len > cg->mount_len && cg->dir[len - 1] == '/')
 		cg->dir[len - 1] = '\0';
@@ -235,18 +251,25 @@ static bool find_dir(struct cgroup *cg, const char *root, const char *controller
 		     const char *path)
 {
 	char name[CGROUP_PATH], *group, *point;
+	bool found = false, here = false;
+	struct cgroup other = *cg;
 	struct lines l = { 0 };
-	bool found = false;
 
 	if (!path_join(name, root, "/proc/self/mountinfo"))
 		return false;
 	l.fd = open_file(name);
 	if (l.fd < 0)
 		return false;
-	while (!found && lines_next(&l))
-		found = is_mount(cg, l.line, controller, &group, &point) &&
-			set_dir(cg, root, group, point, path);
-	close(l.fd);
+	while (!here && lines_next(&l)) {
+		if (!is_mount(cg, l.line, controller, &group, &point) ||
+		    !set_dir(&other, root, group, point, path, &here))
+			continue;
+		/* the first, unless there is the right one */
+		if (here || !found)
+			*cg = other;
+		found = true;
+	}
+	close_file(l.fd);
 	return found;
 }
 
@@ -298,9 +321,18 @@ static size_t file_number(const char *dir, const char *name, bool *seen)
 	return number(buf);
 }
 
-static size_t inactive_file(const char *dir, bool v2)
+/* What the line says after @key; 0: it says something else, or no number. */
+static size_t line_number(const char *line, const char *key)
 {
-	const char *key = v2 ? "inactive_file " : "total_inactive_file ";
+	size_t len = strlen(key), v = strncmp(line, key, len) ? 0 : number(line + len);
+
+	return v == SIZE_MAX ? 0 : v;
+}
+
+static size_t page_cache(const char *dir, bool v2)
+{
+	const char *inactive = v2 ? "inactive_file " : "total_inactive_file ";
+	const char *active = v2 ? "active_file " : "total_active_file ";
 	char path[CGROUP_PATH];
 	struct lines l = { 0 };
 	size_t v = 0;
@@ -310,14 +342,10 @@ static size_t inactive_file(const char *dir, bool v2)
 	l.fd = open_file(path);
 	if (l.fd < 0)
 		return 0;
-	while (lines_next(&l)) {
-		if (strncmp(l.line, key, strlen(key)) == 0) {
-			v = number(l.line + strlen(key));
-			break;
-		}
-	}
-	close(l.fd);
-	return v == SIZE_MAX ? 0 : v;
+	while (lines_next(&l))
+		v += line_number(l.line, inactive) + line_number(l.line, active);
+	close_file(l.fd);
+	return v;
 }
 
 /* One group of the path. */
@@ -341,7 +369,7 @@ static bool read_level(const char *dir, bool v2, unsigned int headroom,
 	if (used == SIZE_MAX)
 		return seen;
 	if (used > NEAR_LIMIT(limit))
-		used -= min_size(used, inactive_file(dir, v2));
+		used -= min_size(used, page_cache(dir, v2));
 	room = (int64_t)limit - (int64_t)used;
 	if (room < mem->room)
 		mem->room = room;

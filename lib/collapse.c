@@ -31,10 +31,14 @@
 #define DENSE_PAGES	(CHUNK_PAGES - CHUNK_PAGES / 32)
 /* ... and with all but one in so many of the kernel's pages resident. */
 #define ABSENT_SHIFT	5
+#define BUSY_MAX	8
 
 static struct {
 	uint64_t looked_at;		/* ms */
 	size_t next;			/* arena to go on with */
+	bool due;			/* a chunk has to be looked at again */
+	uint64_t busy_at;		/* the look after which a page was held */
+	unsigned int nr_busy;		/* such looks since one could be moved */
 	bool ready;			/* thp_init() is done */
 	bool refused;			/* by the kernel, for good */
 } collapse;
@@ -70,7 +74,8 @@ static bool look_at_arena(struct heap_arena *ha)
 			ha->dense[i]++;
 		if (ha->dense[i] && thp_is_huge(ha->base + i * CHUNK_SIZE))
 			ha->dense[i] = DENSE_SEEN;
-		due |= ha->dense[i] && ha->dense[i] <= DENSE_LOOKS;
+		/* with as many it is move_some() that has it, or it waits for its neighbours */
+		due |= ha->dense[i] && ha->dense[i] < DENSE_LOOKS;
 	}
 	lock_release(&h->lock);
 	return due;
@@ -97,6 +102,15 @@ static void block_set(uintptr_t base, size_t size, uint8_t looks)
 		arena_lookup(addr)->dense[addr % ARENA_SIZE >> CHUNK_SHIFT] = looks;
 }
 
+/* Not for ever, where nothing else succeeds meanwhile: a page may be pinned for good. */
+static bool may_be_busy(void)
+{
+	if (collapse.busy_at != collapse.looked_at)
+		collapse.nr_busy++;
+	collapse.busy_at = collapse.looked_at;
+	return collapse.nr_busy < BUSY_MAX;
+}
+
 static void block_move(uintptr_t base, size_t size)
 {
 	size_t nr = size / vm_page_size;
@@ -107,12 +121,15 @@ static void block_move(uintptr_t base, size_t size)
 		return;
 	err = vm_collapse((void *)base, size);
 	if (!err) {
+		collapse.nr_busy = 0;
 		thp_set_huge(base, size, true);
 		mheap_set_resident(arena_lookup(base)->nid, base, size);
 	}
-	/* somebody in the kernel held a page of it: as many looks, and once more */
-	if (err == -EAGAIN || err == -EBUSY)
+	/* somebody in the kernel holds a page of it: as many looks, and once more */
+	if ((err == -EAGAIN || err == -EBUSY) && may_be_busy()) {
 		block_set(base, size, 1);
+		collapse.due = true;
+	}
 	collapse.refused |= err == -EINVAL;
 }
 
@@ -146,8 +163,6 @@ static bool move_some(uint64_t end_ns)
 
 bool collapse_step(uint64_t now_ms, uint64_t end_ns)
 {
-	static bool due;
-
 	/* of what is on huge pages the kernel takes back parts when it likes */
 	if (!limit_far() ||
 	    !collapse_wanted(atomic_load_relaxed(&vm_stat.prepared[VM_HEAP])))
@@ -163,9 +178,9 @@ bool collapse_step(uint64_t now_ms, uint64_t end_ns)
 
 		collapse.looked_at = now_ms;
 		collapse.next = 0;
-		due = false;
+		collapse.due = false;
 		for (size_t i = 0; (ha = heap_arena_nth(i)); i++)
-			due |= look_at_arena(ha);
+			collapse.due |= look_at_arena(ha);
 	}
-	return move_some(end_ns) && !due;
+	return move_some(end_ns) && !collapse.due;
 }

@@ -207,7 +207,7 @@ static struct heap_arena *arena_new(uintptr_t base)
 	return ha && ha->page ? ha : NULL;
 }
 
-static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
+static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid, bool pool)
 {
 	struct heap_arena **slot = arena_slot(base);
 	struct heap_arena *ha;
@@ -226,6 +226,7 @@ static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid)
 	ha->base = base;
 	ha->nid = nid;
 	ha->reserved = reserved;
+	ha->pool = pool;
 	if (READ_ONCE(*slot))
 		return 0;
 	if (arena_remember(ha))
@@ -250,8 +251,9 @@ static bool arena_headroom(void)
 static uintptr_t arena_try_reserve(size_t size, unsigned int nid)
 {
 	uintptr_t p = arenas.hint, base;
+	bool pool = conf.hugetlb && vm_reserve_hugetlb(p, size);
 
-	if (!conf.hugetlb || !vm_reserve_hugetlb(p, size))
+	if (!pool)
 		p = (uintptr_t)vm_reserve(arenas.hint, size, ARENA_SIZE);
 	if (!p)
 		return 0;
@@ -259,7 +261,7 @@ static uintptr_t arena_try_reserve(size_t size, unsigned int nid)
 	if ((p + size - 1) >> VM_ADDR_BITS || !arena_headroom())
 		goto out_release;
 	for (base = p; base < p + size; base += ARENA_SIZE)
-		if (heap_arena_add(base, min_size(size, ARENA_SIZE), nid))
+		if (heap_arena_add(base, min_size(size, ARENA_SIZE), nid, pool))
 			goto out_release;
 	return p;
 

@@ -67,6 +67,7 @@ struct heap_arena {
 	unsigned int nid;			/* (c) */
 	uint32_t huge;				/* (a) chunks on huge pages; see lib/thp.c */
 	uint8_t dense[ARENA_CHUNKS];		/* lib/collapse.c's: looks at which it was dense */
+	bool pool;				/* (c) of hugetlb's: nothing of it is given back */
 };
 
 static_assert(ARENA_CHUNKS <= 32, "a bit a chunk");
@@ -103,6 +104,12 @@ static __always_inline struct heap_arena *arena_lookup(uintptr_t addr)
 
 	return l2 ? l2[ai & ((1UL << ARENA_L2_BITS) - 1)] : NULL;
 #endif
+}
+
+/* Memory of the kernel's pool of huge pages: MADV_DONTNEED of a part says 0 and does nothing. */
+static inline bool arena_is_pool(uintptr_t addr)
+{
+	return arena_lookup(addr)->pool;
 }
 
 static inline struct page_entry *arena_page(const struct heap_arena *ha,

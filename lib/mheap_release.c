@@ -59,6 +59,11 @@ static unsigned int take_runs(struct mheap *h, struct iovec *runs, size_t max,
 		if (!base)
 			break;
 		*limit = base;
+		if (arena_is_pool(base)) {
+			page_alloc_free(&h->pages, base, nr_pages, false);
+			*limit = align_down(base, ARENA_SIZE);
+			continue;
+		}
 		if (!may_split(h, base, kept)) {
 			page_alloc_free(&h->pages, base, nr_pages, false);
 			*kept += nr_pages << HA_PAGE_SHIFT;

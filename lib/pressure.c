@@ -69,6 +69,7 @@ const char *pressure_root = "";
 static struct {
 	struct cgroup group;
 	bool found;
+	bool read;			/* its limits, some time */
 	unsigned int polls;
 	uint64_t polled_at;		/* ms */
 	uint64_t avg_at;
@@ -116,12 +117,13 @@ static void read_cpus(void)
 	limit_set_cache_max(cpus ? cpus * CACHE_PER_CPU : LIMIT_NONE);
 }
 
+/* Look the group up when it is time; true when that was done, and there is one. */
 static bool find_group(void)
 {
-	if (pressure.polls++ % FIND_POLLS == 0) {
-		read_cpus();
-		pressure.found = cgroup_find(&pressure.group, pressure_root, "memory");
-	}
+	if (pressure.polls++ % FIND_POLLS)
+		return false;
+	read_cpus();
+	pressure.found = cgroup_find(&pressure.group, pressure_root, "memory");
 	return pressure.found;
 }
 
@@ -146,16 +148,23 @@ static void read_group(void)
 {
 	static const struct cgroup_mem none = { SIZE_MAX, SIZE_MAX, INT64_MAX };
 	struct cgroup_mem mem;
+	bool fresh = conf.cgroup && find_group();
 
-	if (!conf.cgroup || !find_group()) {
-		take_group(&none);
+	if (pressure.found && cgroup_mem(&pressure.group, conf.headroom, &mem)) {
+		pressure.read = true;
+		take_group(&mem);
 		return;
 	}
-	if (!cgroup_mem(&pressure.group, conf.headroom, &mem)) {
+	/*
+	 * What it said last holds while nobody can ask (chroot, no descriptor left), until it
+	 * is found again; not when it is another by now, that has no limits.
+	 */
+	if (pressure.read && !fresh) {
 		pressure.polls = 0;
-		mem = none;
+		return;
 	}
-	take_group(&mem);
+	pressure.read = false;
+	take_group(&none);
 }
 
 void pressure_poll(uint64_t now_ms)
@@ -209,11 +218,12 @@ static void psi_open(void)
 	pressure.no_trigger = true;
 	if (!psi_path(path))
 		return;
-	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	/* bare calls, as in lib/cgroup.c: ha_background_work() is no place to be cancelled */
+	fd = syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	if (write(fd, PSI_TRIGGER, sizeof(PSI_TRIGGER)) < 0) {
-		close(fd);
+	if (syscall(SYS_write, fd, PSI_TRIGGER, sizeof(PSI_TRIGGER)) < 0) {
+		syscall(SYS_close, fd);
 		return;
 	}
 	pressure.psi_fd = fd;
@@ -222,12 +232,13 @@ static void psi_open(void)
 static bool psi_fired(void)
 {
 	struct pollfd p = { .fd = pressure.psi_fd, .events = POLLPRI };
+	struct timespec now = { 0 };
 
-	if (poll(&p, 1, 0) <= 0)
+	if (syscall(SYS_ppoll, &p, 1, &now, NULL, 0) <= 0)
 		return false;
 	/* the group is gone, or the file is not what it was */
 	if (p.revents & (POLLERR | POLLNVAL)) {
-		close(pressure.psi_fd);
+		syscall(SYS_close, pressure.psi_fd);
 		pressure.psi_fd = -1;
 		return false;
 	}

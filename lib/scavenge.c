@@ -50,6 +50,7 @@
 #define PEAK_SHIFT	2
 #define AGAIN_SHIFT	4
 #define HOLD_MS		2000
+#define STUCK_STEPS	64
 #define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
 /* A fall below half of the peak is followed soon: again after 1, 2, 4 ... 64 s. */
 #define FALL_MS		50	/* shorter ones are none */
@@ -91,6 +92,8 @@ static struct {
 	uint64_t low_since[MAX_NODES];	/* ms, below half of the peak; 0: it is not */
 	uint64_t halve_at[MAX_NODES];	/* ms, not before */
 	uint64_t halve_wait[MAX_NODES];	/* ms, from the last one */
+	uint32_t stuck[MAX_NODES];	/* steps in a row that could give no page back */
+	uint32_t meta_stuck[MAX_NODES];	/* ... and no metadata */
 	uint64_t tick_at, rest_at;	/* ms, when each was last done */
 	uint32_t last_round;		/* (a) never 0, which is a new span's */
 	bool slots_done;
@@ -307,6 +310,15 @@ static bool scavenge_heaps(struct cpu_share *share)
 	return !more;
 }
 
+/*
+ * Nothing would go, in so many steps in a row: it is locked in memory, in pieces smaller
+ * than the kernel's pages, of hugetlb's pool.  That is no reason to stay awake.
+ */
+static bool is_stuck(uint32_t *steps)
+{
+	return *steps >= STUCK_STEPS || ++*steps >= STUCK_STEPS;
+}
+
 static bool scavenge_pages(struct cpu_share *share, unsigned int ticks, uint64_t now)
 {
 	bool all_done = true;
@@ -322,8 +334,11 @@ static bool scavenge_pages(struct cpu_share *share, unsigned int ticks, uint64_t
 			if (!done) {
 				/* nothing but what shall stay */
 				left -= min_size(kept, left);
+				if (left > RELEASE_MIN && is_stuck(&sc.stuck[n]))
+					left = 0;
 				break;
 			}
+			sc.stuck[n] = 0;
 			/* somebody wants it: look anew at the next step */
 			if (mheap_again(n, false) > RELEASE_MIN_PAGES)
 				left = 0;
@@ -342,8 +357,9 @@ static bool scavenge_meta(struct cpu_share *share)
 
 	for (unsigned int n = 0; n < topo.nr_nodes; n++) {
 		while (may_go_on(share) && mheap_meta_release(n, false))
-			;
-		all_done &= !mheap_meta_rests(n);
+			sc.meta_stuck[n] = 0;
+		all_done &= !mheap_meta_rests(n) ||
+			    (may_go_on(share) && is_stuck(&sc.meta_stuck[n]));
 	}
 	return all_done;
 }

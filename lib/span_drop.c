@@ -52,6 +52,8 @@ void span_drop_add(struct span_drop *d, struct mspan *s)
 	uintptr_t addr;
 	size_t size;
 
+	if (arena_is_pool(s->start))
+		return;
 	/* few pages of a dense chunk are not worth a huge page */
 	if (thp_is_huge(s->start)) {
 		if (!d->all && !thp_is_sparse(s->start))

@@ -2,20 +2,23 @@
 /*
  * sysmon: one thread that does what nobody calls for.
  *
- *	        enough free memory             nothing left to do
+ *	      the heap has grown               nothing left to do
  *	NONE --------------------> AWAKE ----------------------> ASLEEP
  *	  ^     (thread started)     ^                              |
  *	  |                          +------- mheap_notify ---------+
  *	  +--- fork: in the child
  *
- * The thread is started by the allocation that passes half of a limit, and by the
- * free that leaves the heap with NOTIFY_FREE bytes free and resident, in a process
- * whose heap has reached START_BYTES: a process that stays small, or never frees and
- * has no limit, has none.  It wakes every
- * 100 ms while there is something to do, and at once when a limit is passed or most
- * of the heap has been freed, uses
- * 1 % of a CPU in the mean, and then sleeps without a timeout until it is notified.
- * All signals are blocked in it.
+ * The thread is started by the allocation that brings the heap to START_BYTES, or passes
+ * half of a limit: a process that stays small has none.  Never by free: libc frees under
+ * locks of its own that the start of a thread takes (the stacks of threads that have
+ * ended, with their TLS).  A free without a thread, in a fork's child or where the start
+ * failed, asks the next allocation that takes pages.
+ *
+ * It wakes every 100 ms while there is something to do, and at once when a limit is
+ * passed or most of the heap has been freed, uses half a percent of a CPU in the mean,
+ * and then sleeps without a timeout until it is notified: when NOTIFY_FREE bytes are
+ * free and resident.  All signals are blocked in it; it is an ordinary thread where who
+ * started it has a real-time policy.
  *
  * Growth is told to it by lib/limit.c: the size at which to look again is set after
  * each step.  Without a thread, the allocation that comes to that size reads the
@@ -23,15 +26,16 @@
  *
  * Who forbids threads says background:off and calls ha_background_work() instead.
  *
- * Starting it allocates (the thread's TLS), so that mheap_notify is called with no
- * lock held; the state goes to AWAKE first, and the allocations see that.  The one
- * exception is a drain, which frees spans under the lock of the caches that it
- * empties: the thread is then left to a later free.
+ * Starting it allocates (the thread's TLS), with no lock held; the state goes to AWAKE
+ * first, and the allocations see that.  Not while caches are drained: the thread is then
+ * left to a later allocation.
  */
 #include <errno.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -67,8 +71,10 @@
 #define SAVE_NS		(SAVE_PAUSE * STEP_CPU_NS)
 /* Growth after which limits are looked at again, and an eighth of the heap. */
 #define NEXT_LOOK	(4UL << 20)
-#define STACK_BYTES	(64UL << 10)
-#define MAX_FAILURES	3
+#define STACK_BYTES	(64UL << 10)	/* and what libc takes of it for TLS */
+/* A start that failed is tried again after 1, 2, 4 ... 64 s. */
+#define RETRY_MS	1000
+#define RETRY_SHIFT_MAX	6
 
 enum sysmon_state {
 	SYSMON_NONE,
@@ -77,7 +83,9 @@ enum sysmon_state {
 };
 
 static uint32_t state;			/* (a) enum sysmon_state; the futex */
-static uint32_t failures;		/* (a) threads that could not be started */
+static uint32_t failures;		/* (a) threads in a row that could not be started */
+static uint64_t retry_at;		/* (a) ms, after that */
+static size_t stack_bytes = STACK_BYTES;	/* (c) from sysmon_init() on */
 static uint32_t stepping;		/* (a) 1: somebody is in a step */
 /* CPU time not used yet, or taken in advance: a call cannot be cut; stepping's. */
 static int64_t saved_ns = SAVED_MAX_NS;
@@ -114,7 +122,8 @@ static uint64_t step_budget(uint64_t now, bool urgent)
 	static uint64_t last;
 	int64_t have;
 
-	saved_ns += (now - last) * (STEP_CPU_NS / STEP_MS);
+	if (now > last)
+		saved_ns += (now - last) * (STEP_CPU_NS / STEP_MS);
 	if (!last || saved_ns > SAVED_MAX_NS)
 		saved_ns = SAVED_MAX_NS;
 	last = now;
@@ -155,6 +164,9 @@ static void set_wake(void)
 		at = max_size(total * 2, START_BYTES);
 	else
 		at = LIMIT_NONE;
+	/* until there is a thread */
+	if (conf.background && atomic_load_relaxed(&state) == SYSMON_NONE)
+		at = min_size(at, max_size(total + NEXT_LOOK, START_BYTES));
 	if (total < COLLAPSE_FROM && collapse_wanted(COLLAPSE_FROM))
 		at = min_size(at, COLLAPSE_FROM);
 	limit_wake_at(total <= soft ? min_size(at, soft) : at);
@@ -174,8 +186,11 @@ static bool sysmon_step(uint64_t *since)
 	now = now_ms();
 	profile_poll();
 	pressure_poll(now);
-	if (pressure_fired(now))
+	if (pressure_fired(now)) {
+		/* whatever it costs: a debt of that size would keep us from work for minutes */
 		scavenge_pressed();
+		*since = cpu_ns();
+	}
 	budget = step_budget(now, limit_passed() || scavenge_due(now));
 	if (!step_saves())
 		done = scavenge_step(now, budget, step_spare());
@@ -231,9 +246,22 @@ static void *sysmon_thread(void *arg)
 	return NULL;
 }
 
+/* Who started it may be of a real-time policy: that would pass on to the thread. */
+static void take_ordinary_policy(pthread_attr_t *attr)
+{
+	static const struct sched_param param;
+	int policy = sched_getscheduler(0) & ~SCHED_RESET_ON_FORK;
+
+	if (policy != SCHED_FIFO && policy != SCHED_RR)
+		return;
+	pthread_attr_setinheritsched(attr, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedpolicy(attr, SCHED_OTHER);
+	pthread_attr_setschedparam(attr, &param);
+}
+
 static bool sysmon_start(void)
 {
-	size_t stack = STACK_BYTES;
+	size_t stack = stack_bytes;
 	pthread_attr_t attr;
 	sigset_t all, old;
 	pthread_t thread;
@@ -245,6 +273,7 @@ static bool sysmon_start(void)
 		return false;
 	pthread_attr_setstacksize(&attr, align_up(stack, vm_page_size));
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	take_ordinary_policy(&attr);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	err = pthread_create(&thread, &attr, sysmon_thread, NULL);
@@ -259,25 +288,42 @@ static bool sysmon_start(void)
  */
 static bool may_start(void)
 {
-	return atomic_load_relaxed(&failures) < MAX_FAILURES && !mcache_in_vfork() &&
-	       !mcache_fork_held() && !assist_fork_held();
+	return (!atomic_load_relaxed(&failures) ||
+		now_ms() >= atomic_load_relaxed(&retry_at)) &&
+	       !mcache_in_vfork() && !mcache_fork_held() && !assist_fork_held();
 }
 
-/* Wake the thread, or start it if @start. */
-static void sysmon_rouse(bool start)
+/* Wake the thread; false when there is none. */
+static bool sysmon_rouse(void)
 {
 	uint32_t s = atomic_load_relaxed(&state);
 
-	if (s == SYSMON_ASLEEP) {
-		if (try_cmpxchg_release(&state, SYSMON_ASLEEP, SYSMON_AWAKE))
-			syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-	} else if (s == SYSMON_NONE && start && may_start() &&
-		   try_cmpxchg_acquire(&state, SYSMON_NONE, SYSMON_AWAKE)) {
-		if (!sysmon_start()) {
-			atomic_add_relaxed(&failures, 1);
-			smp_store_release(&state, SYSMON_NONE);
-		}
+	if (s == SYSMON_ASLEEP && try_cmpxchg_release(&state, SYSMON_ASLEEP, SYSMON_AWAKE))
+		syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	return s != SYSMON_NONE;
+}
+
+static void sysmon_start_once(void)
+{
+	uint32_t n;
+
+	if (!may_start() || !try_cmpxchg_acquire(&state, SYSMON_NONE, SYSMON_AWAKE))
+		return;
+	if (sysmon_start()) {
+		atomic_store_relaxed(&failures, 0);
+		return;
 	}
+	n = atomic_load_relaxed(&failures);
+	atomic_store_relaxed(&retry_at,
+			     now_ms() + (RETRY_MS << (n < RETRY_SHIFT_MAX ? n : RETRY_SHIFT_MAX)));
+	atomic_store_relaxed(&failures, n + 1);
+	smp_store_release(&state, SYSMON_NONE);
+}
+
+/* Is the heap large enough to have a thread? */
+static bool is_grown(void)
+{
+	return atomic_load_relaxed(&vm_stat.prepared[VM_HEAP]) >= START_BYTES;
 }
 
 static void sysmon_notify(bool now)
@@ -289,7 +335,8 @@ static void sysmon_notify(bool now)
 	saved = errno;
 	if (now)
 		sysmon_kick();
-	sysmon_rouse(atomic_load_relaxed(&vm_stat.prepared[VM_HEAP]) >= START_BYTES);
+	if (!sysmon_rouse() && is_grown() && may_start())
+		limit_wake_at(0);
 	errno = saved;
 }
 
@@ -306,9 +353,10 @@ static void sysmon_wake(void)
 		set_wake();
 		smp_store_release(&stepping, 0);
 	}
-	sysmon_rouse(conf.background &&
-		     (collapse_wanted(limit_total()) ||
-		      (limit_soft() != LIMIT_NONE && limit_total() >= limit_soft() / 2)));
+	if (!sysmon_rouse() && conf.background &&
+	    (is_grown() || collapse_wanted(limit_total()) ||
+	     (limit_soft() != LIMIT_NONE && limit_total() >= limit_soft() / 2)))
+		sysmon_start_once();
 	if (limit_passed())
 		sysmon_kick();
 }
@@ -326,8 +374,19 @@ __export int ha_background_work(void)
 	return !sysmon_step(&since);
 }
 
+/* What libc takes of each thread's stack: known once the program is loaded. */
+static int add_tls(struct dl_phdr_info *info, size_t size, void *bytes)
+{
+	for (unsigned int i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_TLS)
+			*(size_t *)bytes += info->dlpi_phdr[i].p_memsz +
+					    info->dlpi_phdr[i].p_align;
+	return 0;
+}
+
 void sysmon_init(void)
 {
+	dl_iterate_phdr(add_tls, &stack_bytes);
 	pressure_init();
 	limit_ops = &sysmon_limit_ops;
 	set_wake();
@@ -343,4 +402,6 @@ void sysmon_fork_child(void)
 	atomic_store_relaxed(&kicked, 0);
 	pressure_fork_child();
 	scavenge_fork_child();
+	/* the parent may have been about to say */
+	set_wake();
 }

@@ -196,8 +196,8 @@ bool vm_reserve_at(uintptr_t addr, size_t size)
 
 /*
  * Without MAP_NORESERVE: the pool sets the pages aside here, or says no, and a touch
- * never fails.  That is why they are not returned either: the pool would not set them
- * aside again.
+ * never fails.  That is why they are not returned either (arena_is_pool()): the pool would
+ * not set them aside again, and since Linux 5.18 says that a part of a page has gone.
  */
 bool vm_reserve_hugetlb(uintptr_t addr, size_t size)
 {

@@ -134,7 +134,32 @@ static void find_v2(struct cgroup *cg)
 	check(cgroup_find(cg, root, "memory"));
 }
 
-static void level(const char *dir, size_t max, size_t high, size_t current, size_t inactive)
+/* A mount of another group comes first: the limits are not that one's. */
+START_TEST(other_mount_first)
+{
+	struct cgroup_mem m;
+	struct cgroup cg;
+
+	fake_root();
+	put("/proc/self/cgroup", "0::/a/b\n");
+	put("/proc/self/mountinfo", "30 23 0:26 /x /other rw - cgroup2 cgroup2 rw\n"
+	    "31 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n"
+	    "32 23 0:26 /y /third rw - cgroup2 cgroup2 rw\n");
+	put_number("/other", "memory.max", 60 * MIB);
+	put_number("/cg/a/b", "memory.max", 100 * MIB);
+	put_number("/cg/a/b", "memory.current", 0);
+	check(cgroup_find(&cg, root, "memory") && cgroup_mem(&cg, 0, &m));
+	check(m.max == 100 * MIB);
+	/* the only one there is */
+	put("/proc/self/mountinfo", "30 23 0:26 /x /other rw - cgroup2 cgroup2 rw\n");
+	check(cgroup_find(&cg, root, "memory") && cgroup_mem(&cg, 0, &m));
+	check(m.max == 60 * MIB);
+	drop_root();
+}
+END_TEST
+
+/* @cache: of files, active or not. */
+static void level(const char *dir, size_t max, size_t high, size_t current, size_t cache)
 {
 	char path[256], text[256];
 
@@ -143,7 +168,7 @@ static void level(const char *dir, size_t max, size_t high, size_t current, size
 	put_number(dir, "memory.current", current);
 	snprintf(path, sizeof(path), "%s/memory.stat", dir);
 	snprintf(text, sizeof(text), "anon 1\nfile 2\ninactive_anon 5\ninactive_file %zu\n"
-		 "active_file 99\n", inactive);
+		 "active_file %zu\nactive_anon 99\n", cache / 4, cache - cache / 4);
 	put(path, text);
 }
 
@@ -201,7 +226,8 @@ START_TEST(version_1)
 	check(cgroup_mem(&cg, 5, &m) && m.max == SIZE_MAX && m.high == SIZE_MAX);
 	put_number("/m/s", "memory.limit_in_bytes", 100 * MIB);
 	put_number("/m/s", "memory.usage_in_bytes", 95 * MIB);
-	put("/m/s/memory.stat", "cache 9\ninactive_file 7\ntotal_inactive_file 20971520\n");
+	put("/m/s/memory.stat", "cache 9\ninactive_file 7\ntotal_inactive_file 20971000\n"
+	    "active_file 3\ntotal_active_file 520\n");
 	check(cgroup_mem(&cg, 0, &m) && m.max == 100 * MIB);
 	check(m.room == (int64_t)(25 * MIB));
 	put_number("/m", "memory.soft_limit_in_bytes", 90 * MIB);
@@ -318,6 +344,7 @@ int main(void)
 	tcase_add_test(tc, long_table);
 	tcase_add_test(tc, long_path);
 	tcase_add_test(tc, limits);
+	tcase_add_test(tc, other_mount_first);
 	tcase_add_test(tc, version_1);
 	tcase_add_test(tc, odd_numbers);
 	tcase_add_test(tc, cpus);

@@ -98,9 +98,14 @@ START_TEST(moves)
 	while (soft_now() == LIMIT_NONE)
 		check(++polls < 20);
 	check(limit_soft() == 95 * MIB);
+	/* nobody can ask any more (chroot): what was said last holds */
 	drop_root();
+	for (unsigned int i = 0; i < 40; i++)
+		check(soft_now() == 95 * MIB);
+	/* and when somebody can, there is no limit */
+	group_up();
 	check(soft_now() == LIMIT_NONE);
-	check(soft_now() == LIMIT_NONE);
+	drop_root();
 }
 END_TEST
 

@@ -196,6 +196,26 @@ START_TEST(again)
 }
 END_TEST
 
+/* Never, says it: the thread that asks goes to sleep in the end. */
+START_TEST(never)
+{
+	unsigned int looks = 0;
+	struct mspan *full;
+
+	heap_layers_init(&one);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_root = "/nowhere";
+	full = large(68 * MIB, 5);
+	vm_collapse_fault = -EAGAIN;
+	vm_fail_nth(1, true);
+	while (!look())
+		check(++looks < 200);
+	check(looks > 40 && nr_huge(full) == 0);
+	check(look() && look());
+	vm_fail_nth(0, false);
+}
+END_TEST
+
 /* A heap that grows by small spans is advised ahead, and not for long. */
 START_TEST(front)
 {
@@ -392,6 +412,7 @@ int main(void)
 	tcase_add_test(tc, moves);
 	tcase_add_test(tc, refused);
 	tcase_add_loop_test(tc, again, 0, 2);
+	tcase_add_test(tc, never);
 	tcase_add_test(tc, front);
 	tcase_add_test(tc, front_counts);
 	tcase_add_test(tc, trials);
