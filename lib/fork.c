@@ -27,6 +27,7 @@
 #include "fixalloc.h"
 #include "fork.h"
 #include "heap_arena.h"
+#include "keep.h"
 #include "lock.h"
 #include "mcache.h"
 #include "mcentral.h"
@@ -82,6 +83,7 @@ static void fork_done(bool child)
 	profile_fork_done_session();
 	assist_fork_done();
 	if (child) {
+		keep_fork_child(topo.nr_nodes);
 		pprof_fork_child();
 		sysmon_fork_child();
 	}

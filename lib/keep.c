@@ -193,7 +193,9 @@ static void widen(unsigned int nid, unsigned int sc)
 
 void keep_note_empty(unsigned int nid, unsigned int sc)
 {
-	if (unlikely(atomic_load_relaxed(&mcentrals[nid][sc].depot.missed)))
+	struct depot *d = &mcentrals[nid][sc].depot;
+
+	if (unlikely(atomic_load_relaxed(&d->missed)) && !depot_count(d))
 		widen(nid, sc);
 }
 
@@ -211,8 +213,12 @@ void keep_drain_one(unsigned int nid, unsigned int sc)
 
 void keep_trim(unsigned int nid, unsigned int sc)
 {
-	uint32_t low = depot_take_low(&mcentrals[nid][sc].depot);
+	struct depot *d = &mcentrals[nid][sc].depot;
+	uint32_t low = depot_take_low(d);
 
+	/* a class that only grows: nobody puts any in, and its room is missed by others */
+	if (!is_large(sc) && !depot_take_popped(d) && !depot_count(d))
+		low = depot_extra(d);
 	if (!low)
 		return;
 	send_home(nid, sc, low);
@@ -234,6 +240,17 @@ bool keep_shed(unsigned int nid, unsigned int sc)
 	/* who else is at it has this part */
 	if (likely(!stale) || !try_cmpxchg_acquire(&mc->stale, stale, stale - n))
 		return stale;
-	send_home(nid, sc, n);
+	/* somebody else has taken them home meanwhile */
+	if (!send_home(nid, sc, n))
+		atomic_store_relaxed(&mc->stale, 0);
 	return true;
+}
+
+void keep_fork_child(unsigned int nr_nodes)
+{
+	small_kept = mheap_kept = 0;
+	for (unsigned int n = 0; n < nr_nodes; n++)
+		for (unsigned int sc = 1; sc < NR_SIZE_CLASSES; sc++)
+			*kept_by(sc) += depot_extra(&mcentrals[n][sc].depot) *
+					batch_bytes(sc);
 }

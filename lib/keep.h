@@ -11,7 +11,7 @@
 /* After mcentral_init(). */
 void keep_init(unsigned int nr_nodes);
 
-/* The depot is empty: has it declined what is wanted now?  Then it gets more room. */
+/* Is the depot empty, and has it declined what is wanted now?  Then it gets more room. */
 void keep_note_empty(unsigned int nid, unsigned int sc);
 
 /* Empty the depot of one class into its spans; it is as wide as at first again. */
@@ -27,5 +27,8 @@ void keep_trim(unsigned int nid, unsigned int sc);
  */
 void keep_shrunk(unsigned int nid, unsigned int sc);
 bool keep_shed(unsigned int nid, unsigned int sc);
+
+/* The account of room anew: a thread of the parent may have been on its way to it. */
+void keep_fork_child(unsigned int nr_nodes);
 
 #endif /* _LIB_KEEP_H */

@@ -144,7 +144,7 @@ static bool shed_rested(unsigned int slot)
 {
 	unsigned int nr_mags = nr_rows() * ROUTE_CLASSES, nr_depots = nr_mags / 2;
 	struct locked_slot *ls = mcache_has_id() ? NULL : slot_lock_own();
-	struct mag_hdr *hdrs = ls ? ls->hdrs : slot_hdrs[slot];
+	struct mag_hdr *hdrs = ls ? ls->hdrs : READ_ONCE(slot_hdrs[slot]);
 	struct rest *r = slot_rest(hdrs);
 	struct mag_slot slots[MAX_BATCH];
 	unsigned int route;

@@ -219,7 +219,7 @@ unsigned int mcache_nid_of_many(void)
 	slot = current_slot();
 	if (slot_is_locked(slot))
 		return thread_locked_slot % topo.nr_nodes;
-	if (READ_ONCE(slot_hdrs[slot]))
+	if (smp_load_acquire(&slot_hdrs[slot]))
 		return slot_nid[slot];
 	return topo.fake ? slot % topo.nr_nodes : topo_current_node();
 }
@@ -491,7 +491,8 @@ static bool slots_rseq(unsigned int slot, unsigned int nid)
 
 		if (hdrs) {
 			slot_nid[slot] = nid;
-			WRITE_ONCE(slot_hdrs[slot], hdrs);
+			/* pairs with the address dependency of who goes by this, not by a table */
+			smp_store_release(&slot_hdrs[slot], hdrs);
 			slot_attach(slot);
 			mcentral_add_slot();
 		}
@@ -506,6 +507,9 @@ bool slot_create(unsigned int slot)
 	bool ok;
 
 	if (!slot_is_locked(slot) && (slot >= nr_slot_ids || nid < 0))
+		return false;
+	/* detached for a while: do without, and not wait for who drains it */
+	if (!slot_is_locked(slot) && READ_ONCE(slot_hdrs[slot]))
 		return false;
 	if (unlikely(thread_create_wait)) {
 		thread_create_wait--;

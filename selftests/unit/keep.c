@@ -160,6 +160,63 @@ START_TEST(follows_swings)
 }
 END_TEST
 
+/* A small class that only grows keeps no room, and none that it does not need. */
+START_TEST(room_of_who_grows)
+{
+	const unsigned int grows = class_of(256), swings = class_of(128);
+	const unsigned int nr = batches_for(grows, 900 << 10);
+	struct depot *d = &central(0, grows)->depot;
+	struct mag_batch *b[MAX_BATCHES];
+
+	heap_layers_init(&one);
+	for (unsigned int i = 0; i < 3; i++)
+		swing(0, grows, nr);
+	check(depot_extra(d) && depot_count(d) >= nr - 1);
+	/* declined by a depot that is not empty: nothing is asked for */
+	for (unsigned int i = 0; i < 10; i++)
+		give(0, grows, take(0, grows));
+	d->missed = 1000;
+	keep_note_empty(0, grows);
+	check(d->missed == 1000);
+	d->missed = 0;
+	for (unsigned int i = 0; i < nr; i++)
+		b[i] = take(0, grows);
+	check(!depot_count(d));
+	keep_trim(0, grows);
+	keep_trim(0, grows);
+	check(!depot_extra(d));
+	for (unsigned int i = 0; i < 3; i++)
+		swing(0, swings, batches_for(swings, 800 << 10));
+	check(bytes_of(swings, depot_extra(&central(0, swings)->depot)) > 600 << 10);
+	for (unsigned int i = 0; i < nr; i++)
+		give(0, grows, b[i]);
+	check_account();
+	check_all_home();
+}
+END_TEST
+
+/* Whatever a thread of the parent was about to account for. */
+START_TEST(account_in_child)
+{
+	const unsigned int large = class_of(64 << 10), small = class_of(64);
+	size_t kept;
+
+	heap_layers_init(&four);
+	for (unsigned int i = 0; i < 3; i++) {
+		swing(1, large, 20);
+		swing(2, small, 60);
+	}
+	check_account();
+	kept = mheap_kept;
+	check(kept);
+	mheap_kept -= 3 * kept;
+	keep_fork_child(topo.nr_nodes);
+	check(mheap_kept == kept);
+	check_account();
+	check_all_home();
+}
+END_TEST
+
 /* One large object more or less than fits is no swing; four are. */
 START_TEST(no_swing)
 {
@@ -418,6 +475,8 @@ int main(void)
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
 	tcase_add_loop_test(tc, follows_swings, 1, NR_SIZE_CLASSES);
+	tcase_add_test(tc, room_of_who_grows);
+	tcase_add_test(tc, account_in_child);
 	tcase_add_test(tc, no_swing);
 	tcase_add_test(tc, room_moves);
 	tcase_add_loop_test(tc, before_growth, 0, 4);
