@@ -261,6 +261,7 @@ static void take_ordinary_policy(pthread_attr_t *attr)
 
 static bool sysmon_start(void)
 {
+	bool busy = profile_thread.busy;
 	size_t stack = stack_bytes;
 	pthread_attr_t attr;
 	sigset_t all, old;
@@ -276,7 +277,10 @@ static bool sysmon_start(void)
 	take_ordinary_policy(&attr);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* its TLS is nothing of the site whose allocation came here: not sampled */
+	profile_thread.busy = true;
 	err = pthread_create(&thread, &attr, sysmon_thread, NULL);
+	profile_thread.busy = busy;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return err == 0;
