@@ -252,7 +252,7 @@ static bool find_dir(struct cgroup *cg, const char *root, const char *controller
 {
 	char name[CGROUP_PATH], *group, *point;
 	bool found = false, here = false;
-	struct cgroup other = *cg;
+	struct cgroup other = { .v2 = cg->v2 };
 	struct lines l = { 0 };
 
 	if (!path_join(name, root, "/proc/self/mountinfo"))

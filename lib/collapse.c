@@ -31,6 +31,7 @@
 #define DENSE_PAGES	(CHUNK_PAGES - CHUNK_PAGES / 32)
 /* ... and with all but one in so many of the kernel's pages resident. */
 #define ABSENT_SHIFT	5
+/* Looks after which somebody held a page, and no block could be moved. */
 #define BUSY_MAX	8
 
 static struct {

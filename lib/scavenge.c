@@ -50,8 +50,9 @@
 #define PEAK_SHIFT	2
 #define AGAIN_SHIFT	4
 #define HOLD_MS		2000
-#define STUCK_STEPS	64
 #define RETAIN_SHIFT	4	/* ... and a sixteenth is kept on top of it */
+/* Steps in a row in which nothing would go, until there is nothing to do. */
+#define STUCK_STEPS	64
 /* A fall below half of the peak is followed soon: again after 1, 2, 4 ... 64 s. */
 #define FALL_MS		50	/* shorter ones are none */
 #define HALVE_MS	1000
@@ -94,6 +95,7 @@ static struct {
 	uint64_t halve_wait[MAX_NODES];	/* ms, from the last one */
 	uint32_t stuck[MAX_NODES];	/* steps in a row that could give no page back */
 	uint32_t meta_stuck[MAX_NODES];	/* ... and no metadata */
+	uint32_t asked;			/* (a) 1: the heap has been used since it was settled */
 	uint64_t tick_at, rest_at;	/* ms, when each was last done */
 	uint32_t last_round;		/* (a) never 0, which is a new span's */
 	bool slots_done;
@@ -311,12 +313,17 @@ static bool scavenge_heaps(struct cpu_share *share)
 }
 
 /*
- * Nothing would go, in so many steps in a row: it is locked in memory, in pieces smaller
- * than the kernel's pages, of hugetlb's pool.  That is no reason to stay awake.
+ * Nothing would go: it is locked in memory, in pieces smaller than the kernel's pages, of
+ * hugetlb's pool.  That is no reason to stay awake.
  */
 static bool is_stuck(uint32_t *steps)
 {
 	return *steps >= STUCK_STEPS || ++*steps >= STUCK_STEPS;
+}
+
+void scavenge_ask(void)
+{
+	atomic_store_relaxed(&sc.asked, 1);
 }
 
 static bool scavenge_pages(struct cpu_share *share, unsigned int ticks, uint64_t now)
@@ -416,6 +423,10 @@ bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns)
 	unsigned int ticks = min_size((now_ms - sc.tick_at) / TICK_MS, TICKS_MAX);
 	bool done;
 
+	if (xchg(&sc.asked, 0)) {
+		memset(sc.stuck, 0, sizeof(sc.stuck));
+		memset(sc.meta_stuck, 0, sizeof(sc.meta_stuck));
+	}
 	if (budget_ns)
 		share.end_ns = cpu_ns() + budget_ns;
 	if (ticks) {

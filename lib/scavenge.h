@@ -18,6 +18,8 @@ bool scavenge_rests(void);
  * to do until the heap is used again.  One caller at a time.
  */
 bool scavenge_step(uint64_t now_ms, uint64_t budget_ns, uint64_t spare_ns);
+/* The heap has been used since: what the kernel would not take is tried again.  Any thread. */
+void scavenge_ask(void);
 /*
  * Pages inside spans of classes that have not been used since the last call, about
  * @want bytes of them; what went back.  Any thread.

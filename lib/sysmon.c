@@ -211,6 +211,7 @@ static void sysmon_sleep(uint64_t *since)
 	while (atomic_load_relaxed(&state) == SYSMON_ASLEEP)
 		syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, NULL,
 			NULL, 0);
+	scavenge_ask();
 }
 
 /* Until the next step is due, or a limit is passed. */

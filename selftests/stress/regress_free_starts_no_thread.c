@@ -6,7 +6,7 @@
  *
  *	parent: 64 MiB of objects, and the thread
  *	child: no thread; frees all of them: still none
- *	       allocates: there is one, that gives back what was freed
+ *	       allocates: there is one
  */
 #include <sys/stat.h>
 

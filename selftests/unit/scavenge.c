@@ -478,6 +478,56 @@ START_TEST(refused)
 }
 END_TEST
 
+/* The kernel says no for ever: settled all the same, until it is asked for. */
+START_TEST(stuck)
+{
+	struct mspan *s;
+
+	heap_layers_init(&one);
+	s = large(0, 32 * MIB, 1);
+	tick();
+	mheap_free_span(s);
+	vm_fail_nth(1, true);
+	check(!tick());
+	settle(60);
+	check(tick() && resident_free() >= 32 * MIB);
+	scavenge_ask();
+	check(!tick());
+	settle(60);
+	vm_fail_nth(0, false);
+	scavenge_ask();
+	settle(20);
+	check(resident_free() <= SLACK);
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
+/* Of hugetlb's pool nothing goes, and what is free of it is not known to be zero. */
+START_TEST(pool)
+{
+	struct heap_arena *ha;
+	struct mspan *s;
+	bool zeroed;
+
+	heap_layers_init(&one);
+	s = large(0, 32 * MIB, 1);
+	ha = arena_lookup(s->start);
+	ha->pool = true;
+	tick();
+	mheap_free_span(s);
+	settle(60);
+	check(scavenge_all() == 0 && resident_free() >= 32 * MIB);
+	s = mheap_alloc_large(0, 32 * MIB >> HA_PAGE_SHIFT, 1, &zeroed);
+	check(s && !zeroed && all_bytes(s, 1));
+	mheap_free_span(s);
+	ha->pool = false;
+	scavenge_ask();
+	settle(20);
+	check(resident_free() <= SLACK);
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("scavenge");
@@ -499,6 +549,8 @@ int main(void)
 	tcase_add_test(tc, everything_at_once);
 	tcase_add_loop_test(tc, close_to_limit, 0, 2);
 	tcase_add_test(tc, refused);
+	tcase_add_test(tc, stuck);
+	tcase_add_test(tc, pool);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }
