@@ -2,11 +2,11 @@
 /*
  * Control groups, version 2 and 1.
  *
- *	/proc/self/cgroup     0::/a/b                      which group
- *	                      4:memory:/a/b                (version 1)
- *	/proc/self/mountinfo  ... / /sys/fs/cgroup ... - cgroup2 ...
- *	                          |  `-- mount point          which folder
- *	                          `-- the group mounted there
+ *	/proc/thread-self/cgroup       0::/a/b                which group
+ *	                               4:memory:/a/b          (version 1)
+ *	/proc/thread-self/mountinfo    ... / /sys/fs/cgroup ... - cgroup2 ...
+ *	                                   |  `-- mount point    which folder
+ *	                                   `-- the group mounted there
  *	dir = mount point + path, less the mounted group; its parents up to the mount
  *	point are the groups above, whose limits count as well
  *
@@ -21,6 +21,8 @@
  * Use is what cannot be reclaimed: current less page cache.  Of a group that reads the
  * same files for months all of it becomes active, and goes all the same before anybody is
  * killed.  It is read only near a limit, because the kernel has to sum it up.
+ *
+ * The thread's files, not the process's: those of a main thread that has ended are empty.
  *
  * open, read and close into small buffers on the stack: nothing is allocated,
  * errno is kept, no locks, any thread, also inside malloc.
@@ -146,7 +148,7 @@ static bool find_path(struct cgroup *cg, const char *root, const char *controlle
 	struct lines l = { 0 };
 	bool found = false;
 
-	if (!path_join(path, root, "/proc/self/cgroup"))
+	if (!path_join(path, root, "/proc/thread-self/cgroup"))
 		return false;
 	l.fd = open_file(path);
 	if (l.fd < 0)
@@ -255,7 +257,7 @@ static bool find_dir(struct cgroup *cg, const char *root, const char *controller
 	struct cgroup other = { .v2 = cg->v2 };
 	struct lines l = { 0 };
 
-	if (!path_join(name, root, "/proc/self/mountinfo"))
+	if (!path_join(name, root, "/proc/thread-self/mountinfo"))
 		return false;
 	l.fd = open_file(name);
 	if (l.fd < 0)

@@ -12,6 +12,10 @@
  * stored is lost to the child, at most a batch for each thread that was inside a
  * slow path.
  *
+ * The lock of libc's list of streams comes before all of them.  Who flushes all streams
+ * holds it, waiting for one whose owner may wait for memory; fork() takes it after prepare.
+ * It is recursive.
+ *
  * A signal handler may fork while it interrupts malloc in this very thread.  Locks
  * that this thread holds already are left to it; another's is not waited for,
  * since that thread may be waiting for one of ours.  Such a child can exec; it
@@ -39,7 +43,14 @@
 #include "sysmon.h"
 #include "uheap.h"
 
+/* glibc's; another libc holds no such lock while it allocates. */
+extern void _IO_list_lock(void) __weak;
+extern void _IO_list_unlock(void) __weak;
+extern void _IO_list_resetlock(void) __weak;
+
 static struct lock fork_lock = LOCK_INIT(RANK_FORK);
+/* Forks of this thread, from handlers, that left the streams alone. */
+static __tls unsigned int nr_nested;
 
 static bool fork_held(void)
 {
@@ -55,6 +66,11 @@ static void fork_prepare(void)
 {
 	bool nested = fork_held();
 
+	/* not where its holder may wait for a lock that we have */
+	if (nested)
+		nr_nested++;
+	else if (_IO_list_lock)
+		_IO_list_lock();
 	lock_fork_prepare(&fork_lock, nested);
 	assist_fork_prepare(nested);
 	profile_fork_prepare_session(nested);
@@ -90,14 +106,26 @@ static void fork_done(bool child)
 	lock_fork_done(&fork_lock);
 }
 
+/* @release: _IO_list_unlock() or the like */
+static void fork_done_streams(void (*release)(void))
+{
+	if (nr_nested)
+		nr_nested--;
+	else if (release)
+		release();
+}
+
 static void fork_parent(void)
 {
 	fork_done(false);
+	fork_done_streams(_IO_list_unlock);
 }
 
 static void fork_child(void)
 {
 	fork_done(true);
+	/* fork() has done so itself where there were several threads */
+	fork_done_streams(_IO_list_resetlock);
 }
 
 void fork_init(void)

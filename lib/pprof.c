@@ -301,7 +301,7 @@ static void map_line(struct room *r, const char *p)
 
 static void out_mappings(struct room *r)
 {
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	int fd = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
 	size_t len = 0;
 	ssize_t n;
 	char *nl;

@@ -26,11 +26,17 @@
  *
  * Who forbids threads says background:off and calls ha_background_work() instead.
  *
+ * A process whose main() has called pthread_exit() ends with its last thread, which runs
+ * exit().  That must not be one whose files are closed, on a stack of 64 KiB: with the main
+ * thread the first one ends, waited for in the destructor of a key, and leaves its place to
+ * an heir, an ordinary thread that ends when the program has no other.
+ *
  * Starting it allocates (the thread's TLS), with no lock held; the state goes to AWAKE
  * first, and the allocations see that.  Not while caches are drained: the thread is then
  * left to a later allocation.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <link.h>
 #include <linux/futex.h>
@@ -38,6 +44,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,6 +81,7 @@
 #define STACK_BYTES	(64UL << 10)	/* and what libc takes of it for TLS */
 /* A start that failed is tried again after 1, 2, 4 ... 64 s. */
 #define RETRY_MS	1000
+#define ALONE_MS	250	/* how often the heir looks whether it is alone */
 #define RETRY_SHIFT_MAX	6
 
 enum sysmon_state {
@@ -86,6 +94,12 @@ static uint32_t state;			/* (a) enum sysmon_state; the futex */
 static uint32_t failures;		/* (a) threads in a row that could not be started */
 static uint64_t retry_at;		/* (a) ms, after that */
 static size_t stack_bytes = STACK_BYTES;	/* (c) from sysmon_init() on */
+static pthread_t thread;		/* whose start is said by started */
+static uint32_t started;		/* (a) 1: thread can be waited for */
+static uint32_t orphaned;		/* (a) 1: the main thread has ended */
+static sigset_t main_mask;		/* its mask, for the heir's exit() */
+static pthread_key_t main_key;		/* (c) set in the main thread */
+static bool main_key_made;		/* (c) */
 static uint32_t stepping;		/* (a) 1: somebody is in a step */
 /* CPU time not used yet, or taken in advance: a call cannot be cut; stepping's. */
 static int64_t saved_ns = SAVED_MAX_NS;
@@ -202,14 +216,31 @@ static bool sysmon_step(uint64_t *since)
 	return done;
 }
 
-static void sysmon_sleep(uint64_t *since)
+/* The number of threads of this process, the main one as long as others live; 0: unknown. */
+static unsigned long nr_threads(void)
+{
+	struct stat st;
+
+	/* a folder's two links, and one for each thread */
+	if (syscall(SYS_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) || st.st_nlink < 2)
+		return 0;
+	return st.st_nlink - 2;
+}
+
+/* May the thread end?  The heir, who sleeps with a timeout, may when it is alone. */
+static bool is_over(const struct timespec *timeout)
+{
+	return timeout ? nr_threads() <= 2 : atomic_load_relaxed(&orphaned);
+}
+
+static void sysmon_sleep(uint64_t *since, const struct timespec *timeout)
 {
 	xchg(&state, SYSMON_ASLEEP);
 	/* What was freed before the line above was written is looked at once more. */
 	if (!sysmon_step(since))
 		try_cmpxchg_acquire(&state, SYSMON_ASLEEP, SYSMON_AWAKE);
-	while (atomic_load_relaxed(&state) == SYSMON_ASLEEP)
-		syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, NULL,
+	while (atomic_load_relaxed(&state) == SYSMON_ASLEEP && !is_over(timeout))
+		syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, SYSMON_ASLEEP, timeout,
 			NULL, 0);
 	scavenge_ask();
 }
@@ -232,18 +263,33 @@ static void sysmon_kick(void)
 		syscall(SYS_futex, &kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-static void *sysmon_thread(void *arg)
+static void sysmon_run(const struct timespec *timeout)
 {
 	/* all that this thread takes: waking up and going to sleep as well */
 	uint64_t since = 0;
 
 	prctl(PR_SET_NAME, "heaparena");
-	pressure_own_files();
-	for (;;) {
+	while (!is_over(timeout)) {
 		if (sysmon_step(&since))
-			sysmon_sleep(&since);
+			sysmon_sleep(&since, timeout);
 		sysmon_pause();
 	}
+}
+
+static void *sysmon_thread(void *arg)
+{
+	pressure_own_files();
+	sysmon_run(NULL);
+	return NULL;
+}
+
+/* In the place of sysmon_thread() once the main thread has ended. */
+static void *heir_thread(void *arg)
+{
+	static const struct timespec look = { .tv_nsec = ALONE_MS * 1000000 };
+
+	sysmon_run(&look);
+	pthread_sigmask(SIG_SETMASK, &main_mask, NULL);
 	return NULL;
 }
 
@@ -260,31 +306,39 @@ static void take_ordinary_policy(pthread_attr_t *attr)
 	pthread_attr_setschedparam(attr, &param);
 }
 
-static bool sysmon_start(void)
+/* Run @run in a thread with all signals blocked. */
+static bool start_thread(pthread_attr_t *attr, void *(*run)(void *))
 {
 	bool busy = profile_thread.busy;
-	size_t stack = stack_bytes;
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t thread;
+	sigset_t all;
 	int err;
 
-	if (stack < (size_t)sysconf(_SC_THREAD_STACK_MIN))
-		stack = sysconf(_SC_THREAD_STACK_MIN);
-	if (pthread_attr_init(&attr))
-		return false;
-	pthread_attr_setstacksize(&attr, align_up(stack, vm_page_size));
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	take_ordinary_policy(&attr);
+	take_ordinary_policy(attr);
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_sigmask(SIG_SETMASK, &all, &main_mask);
 	/* its TLS is nothing of the site whose allocation came here: not sampled */
 	profile_thread.busy = true;
-	err = pthread_create(&thread, &attr, sysmon_thread, NULL);
+	err = pthread_create(&thread, attr, run, NULL);
 	profile_thread.busy = busy;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &main_mask, NULL);
+	pthread_attr_destroy(attr);
 	return err == 0;
+}
+
+static bool sysmon_start(void)
+{
+	/* the heir runs exit() in the end: on a stack as other threads have it */
+	bool heir = atomic_load_relaxed(&orphaned);
+	size_t stack = max_size(stack_bytes, sysconf(_SC_THREAD_STACK_MIN));
+	pthread_attr_t attr;
+
+	if (pthread_attr_init(&attr))
+		return false;
+	if (heir)
+		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	else
+		pthread_attr_setstacksize(&attr, align_up(stack, vm_page_size));
+	return start_thread(&attr, heir ? heir_thread : sysmon_thread);
 }
 
 /*
@@ -316,6 +370,8 @@ static void sysmon_start_once(void)
 		return;
 	if (sysmon_start()) {
 		atomic_store_relaxed(&failures, 0);
+		/* pairs with the acquire in main_ends() */
+		smp_store_release(&started, 1);
 		return;
 	}
 	n = atomic_load_relaxed(&failures);
@@ -389,14 +445,53 @@ static int add_tls(struct dl_phdr_info *info, size_t size, void *bytes)
 	return 0;
 }
 
+/*
+ * The destructor of main_key: the main thread ends, others go on.  Waited for is the end of
+ * the thread as libc counts threads: who is counted out last calls exit().
+ */
+static void main_ends(void *unused)
+{
+	const struct timespec nap = { .tv_nsec = 1000000 };
+
+	while (!smp_load_acquire(&started)) {
+		/* there is none: whoever starts one from now on starts the heir */
+		if (try_cmpxchg_acquire(&state, SYSMON_NONE, SYSMON_AWAKE)) {
+			atomic_store_relaxed(&orphaned, 1);
+			smp_store_release(&state, SYSMON_NONE);
+			return;
+		}
+		syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &nap, NULL);
+	}
+	/* pairs with the exchange in sysmon_sleep(): who sleeps there has not missed both */
+	xchg(&orphaned, 1);
+	sysmon_rouse();
+	sysmon_kick();
+	pthread_join(thread, NULL);
+	atomic_store_relaxed(&started, 0);
+	smp_store_release(&state, SYSMON_NONE);
+	sysmon_start_once();
+}
+
+/* The constructor's thread is the main thread, unless the library was opened by another. */
+static void watch_main(void)
+{
+	if (!main_key_made && pthread_key_create(&main_key, main_ends))
+		return;
+	main_key_made = true;
+	if (syscall(SYS_gettid) == getpid())
+		pthread_setspecific(main_key, &main_key);
+}
+
 void sysmon_init(void)
 {
 	dl_iterate_phdr(add_tls, &stack_bytes);
 	pressure_init();
 	limit_ops = &sysmon_limit_ops;
 	set_wake();
-	if (conf.background)
-		mheap_notify = sysmon_notify;
+	if (!conf.background)
+		return;
+	mheap_notify = sysmon_notify;
+	watch_main();
 }
 
 void sysmon_fork_child(void)
@@ -405,6 +500,10 @@ void sysmon_fork_child(void)
 	atomic_store_relaxed(&state, SYSMON_NONE);
 	atomic_store_relaxed(&stepping, 0);
 	atomic_store_relaxed(&kicked, 0);
+	atomic_store_relaxed(&started, 0);
+	atomic_store_relaxed(&orphaned, 0);
+	if (main_key_made)
+		pthread_setspecific(main_key, &main_key);
 	pressure_fork_child();
 	scavenge_fork_child();
 	/* the parent may have been about to say */

@@ -54,8 +54,8 @@ START_TEST(found)
 	bool ok;
 
 	fake_root();
-	put("/proc/self/cgroup", w->self);
-	put("/proc/self/mountinfo", w->mounts);
+	put("/proc/thread-self/cgroup", w->self);
+	put("/proc/thread-self/mountinfo", w->mounts);
 	errno = 77;
 	ok = cgroup_find(&cg, root, "memory");
 	check(errno == 77 && ok == (w->dir != NULL));
@@ -75,7 +75,7 @@ START_TEST(no_files)
 	fake_root();
 	errno = 77;
 	check(!cgroup_find(&cg, root, "memory") && errno == 77);
-	put("/proc/self/cgroup", "0::/a\n");
+	put("/proc/thread-self/cgroup", "0::/a\n");
 	check(!cgroup_find(&cg, root, "memory") && errno == 77);
 	drop_root();
 }
@@ -96,8 +96,8 @@ START_TEST(long_table)
 		text[n++] = '\n';
 	}
 	sprintf(text + n, "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
-	put("/proc/self/cgroup", "0::/a\n");
-	put("/proc/self/mountinfo", text);
+	put("/proc/thread-self/cgroup", "0::/a\n");
+	put("/proc/thread-self/mountinfo", text);
 	check(cgroup_find(&cg, root, "memory"));
 	ck_assert_str_eq(cg.dir + strlen(root), "/cg/a");
 	drop_root();
@@ -111,12 +111,12 @@ START_TEST(long_path)
 	struct cgroup cg;
 
 	fake_root();
-	put("/proc/self/mountinfo", "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
+	put("/proc/thread-self/mountinfo", "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
 	for (unsigned int len = 400; len < 2500; len += 7) {
 		strcpy(text, "0::/");
 		memset(text + 4, 'p', len);
 		strcpy(text + 4 + len, "\n");
-		put("/proc/self/cgroup", text);
+		put("/proc/thread-self/cgroup", text);
 		if (cgroup_find(&cg, root, "memory"))
 			check(strlen(cg.dir) == strlen(root) + strlen("/cg/") + len);
 		else
@@ -129,8 +129,8 @@ END_TEST
 static void find_v2(struct cgroup *cg)
 {
 	fake_root();
-	put("/proc/self/cgroup", "0::/a/b\n");
-	put("/proc/self/mountinfo", "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
+	put("/proc/thread-self/cgroup", "0::/a/b\n");
+	put("/proc/thread-self/mountinfo", "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
 	check(cgroup_find(cg, root, "memory"));
 }
 
@@ -141,8 +141,8 @@ START_TEST(other_mount_first)
 	struct cgroup cg;
 
 	fake_root();
-	put("/proc/self/cgroup", "0::/a/b\n");
-	put("/proc/self/mountinfo", "30 23 0:26 /x /other rw - cgroup2 cgroup2 rw\n"
+	put("/proc/thread-self/cgroup", "0::/a/b\n");
+	put("/proc/thread-self/mountinfo", "30 23 0:26 /x /other rw - cgroup2 cgroup2 rw\n"
 	    "31 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n"
 	    "32 23 0:26 /y /third rw - cgroup2 cgroup2 rw\n");
 	put_number("/other", "memory.max", 60 * MIB);
@@ -151,7 +151,7 @@ START_TEST(other_mount_first)
 	check(cgroup_find(&cg, root, "memory") && cgroup_mem(&cg, 0, &m));
 	check(m.max == 100 * MIB);
 	/* the only one there is */
-	put("/proc/self/mountinfo", "30 23 0:26 /x /other rw - cgroup2 cgroup2 rw\n");
+	put("/proc/thread-self/mountinfo", "30 23 0:26 /x /other rw - cgroup2 cgroup2 rw\n");
 	check(cgroup_find(&cg, root, "memory") && cgroup_mem(&cg, 0, &m));
 	check(m.max == 60 * MIB);
 	drop_root();
@@ -217,8 +217,8 @@ START_TEST(version_1)
 	struct cgroup cg;
 
 	fake_root();
-	put("/proc/self/cgroup", "4:memory:/s\n0::/\n");
-	put("/proc/self/mountinfo", "30 23 0:26 / /m rw - cgroup cgroup rw,memory\n");
+	put("/proc/thread-self/cgroup", "4:memory:/s\n0::/\n");
+	put("/proc/thread-self/mountinfo", "30 23 0:26 / /m rw - cgroup cgroup rw,memory\n");
 	check(cgroup_find(&cg, root, "memory") && !cg.v2);
 	put("/m/memory.limit_in_bytes", NO_V1);
 	put("/m/memory.soft_limit_in_bytes", NO_V1);
@@ -280,8 +280,8 @@ START_TEST(cpus)
 	check(cgroup_cpus(&cg) == 3);
 	drop_root();
 	fake_root();
-	put("/proc/self/cgroup", "4:cpu,cpuacct:/s\n0::/\n");
-	put("/proc/self/mountinfo", "30 23 0:26 / /c rw - cgroup cgroup rw,cpu,cpuacct\n");
+	put("/proc/thread-self/cgroup", "4:cpu,cpuacct:/s\n0::/\n");
+	put("/proc/thread-self/mountinfo", "30 23 0:26 / /c rw - cgroup cgroup rw,cpu,cpuacct\n");
 	check(cgroup_find(&cg, root, "cpu") && !cg.v2);
 	put("/c/s/cpu.cfs_quota_us", "-1\n");
 	put("/c/s/cpu.cfs_period_us", "100000\n");
@@ -320,8 +320,8 @@ START_TEST(any_bytes)
 			}
 			text[k][n] = '\0';
 		}
-		put("/proc/self/cgroup", text[0]);
-		put("/proc/self/mountinfo", text[1]);
+		put("/proc/thread-self/cgroup", text[0]);
+		put("/proc/thread-self/mountinfo", text[1]);
 		if (cgroup_find(&cg, root, "memory")) {
 			check(strlen(cg.dir) < CGROUP_PATH);
 			cgroup_mem(&cg, 5, &m);

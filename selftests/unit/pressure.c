@@ -21,8 +21,8 @@ static uint64_t now = 1000000;
 static void group_up(void)
 {
 	fake_root();
-	put("/proc/self/cgroup", "0::/a\n");
-	put("/proc/self/mountinfo", "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
+	put("/proc/thread-self/cgroup", "0::/a\n");
+	put("/proc/thread-self/mountinfo", "30 23 0:26 / /cg rw - cgroup2 cgroup2 rw\n");
 	put_number("/cg/a", "memory.max", SIZE_MAX);
 	put_number("/cg/a", "memory.high", SIZE_MAX);
 	put_number("/cg/a", "memory.current", 50 * MIB);
@@ -94,7 +94,7 @@ START_TEST(moves)
 	put_number("/cg/b", "memory.max", 100 * MIB);
 	put_number("/cg/b", "memory.current", 0);
 	check(soft_now() == LIMIT_NONE);
-	put("/proc/self/cgroup", "0::/b\n");
+	put("/proc/thread-self/cgroup", "0::/b\n");
 	while (soft_now() == LIMIT_NONE)
 		check(++polls < 20);
 	check(limit_soft() == 95 * MIB);
