@@ -49,7 +49,8 @@
 #include "lock.h"
 #include "sizeclasses.h"
 
-#define ARENA_HEADROOM	(2UL << 20)
+#define ARENA_HEADROOM	(2UL << 20)	/* at least */
+#define HEADROOM_SHIFT	3
 #define PAGE_TABLE_BYTES	(ARENA_PAGES * sizeof(struct page_entry))
 #define L2_ENTRIES	(1UL << ARENA_L2_BITS)
 #define L2_BYTES	(L2_ENTRIES * sizeof(struct heap_arena *))
@@ -238,13 +239,14 @@ static int heap_arena_add(uintptr_t base, size_t reserved, unsigned int nid, boo
 	return 0;
 }
 
-/* Is there room for the metadata that the first use of an arena asks for? */
-static bool arena_headroom(void)
+/* Is there room for the metadata that an arena full of the smallest objects asks for? */
+static bool arena_headroom(size_t size)
 {
-	void *p = vm_map_meta(ARENA_HEADROOM);
+	size_t room = max_size(min_size(size, ARENA_SIZE) >> HEADROOM_SHIFT, ARENA_HEADROOM);
+	void *p = vm_map_meta(room);
 
 	if (p)
-		vm_release(p, ARENA_HEADROOM, ARENA_HEADROOM, VM_META);
+		vm_release(p, room, room, VM_META);
 	return p != NULL;
 }
 
@@ -258,7 +260,7 @@ static uintptr_t arena_try_reserve(size_t size, unsigned int nid)
 	if (!p)
 		return 0;
 	/* Addresses beyond the index (an odd kernel) are of no use. */
-	if ((p + size - 1) >> VM_ADDR_BITS || !arena_headroom())
+	if ((p + size - 1) >> VM_ADDR_BITS || !arena_headroom(size))
 		goto out_release;
 	for (base = p; base < p + size; base += ARENA_SIZE)
 		if (heap_arena_add(base, min_size(size, ARENA_SIZE), nid, pool))
@@ -422,6 +424,11 @@ struct mspan *heap_arena_find_span(uintptr_t addr)
 		page = ARENA_PAGES - 1;
 	}
 	return s;
+}
+
+size_t heap_arena_count(void)
+{
+	return smp_load_acquire(&arenas.nr);
 }
 
 struct heap_arena *heap_arena_nth(size_t n)

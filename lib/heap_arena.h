@@ -257,6 +257,7 @@ struct mspan *heap_arena_find_span(uintptr_t addr);
 
 /* Arenas in order of creation, for walks; NULL past the last. */
 struct heap_arena *heap_arena_nth(size_t n);
+size_t heap_arena_count(void);
 
 bool heap_arena_fork_held(void);
 void heap_arena_fork_prepare(bool nested);

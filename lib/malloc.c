@@ -321,6 +321,9 @@ __export size_t ha_malloc_usable_size(void *ptr)
 }
 EXPORT_AS(ha_malloc_usable_size, malloc_usable_size);
 
+/* (a) 1: realloc kept an object that shrinks by more, because there was no memory. */
+static uint32_t kept_large;
+
 /*
  * Is @size one that the object can have?  realloc keeps an object that shrinks to
  * no less than half, and an aligned one may be larger than its size asks.
@@ -334,6 +337,8 @@ static void check_size(void *ptr, size_t align, size_t size)
 	if (size <= has && (size >= has / 2 || has <= max_size(align, 16)))
 		return;
 	if (align > 16 && size <= has && is_aligned((uintptr_t)ptr, align))
+		return;
+	if (size <= has && atomic_load_relaxed(&kept_large))
 		return;
 	if (size > has || ha_good_size(size) != has)
 		debug_size_mismatch((uintptr_t)ptr, size, has);
@@ -487,6 +492,7 @@ static void *realloc_object(void *ptr, size_t size)
 {
 	struct ha_heap *heap;
 	struct mspan *own;
+	int saved = errno;
 	size_t old;
 	void *new;
 
@@ -494,8 +500,13 @@ static void *realloc_object(void *ptr, size_t size)
 	if (realloc_in_place(own, old, size))
 		return ptr;
 	new = heap ? uheap_alloc(heap, size, 1, false) : ha_malloc(size);
-	if (!new)
-		return NULL;
+	if (unlikely(!new)) {
+		if (size > old)
+			return NULL;
+		atomic_store_relaxed(&kept_large, 1);
+		errno = saved;
+		return ptr;
+	}
 	memcpy(new, ptr, min_size(old, size));
 	ha_free(ptr);
 	return new;

@@ -37,6 +37,7 @@
 #include "conf.h"
 #include "limit.h"
 #include "mheap.h"
+#include "mheap_meta.h"
 #include "numa.h"
 
 #define GROW_STEP	CHUNK_SIZE
@@ -300,20 +301,11 @@ static struct mspan_pool *span_pool(struct mheap *h, unsigned int sc)
 static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 {
 	struct mspan *s = mspan_pool_get(span_pool(h, sc));
-	uintptr_t base;
-	size_t nr_scav;
 
-	/*
-	 * No address space for metadata, yet free pages: one becomes descriptors,
-	 * another states, as either is short.
-	 */
+	/* no memory for metadata: of the heap's, descriptors and states, as either is short */
 	for (int i = 0; unlikely(!s) && i < 2; i++) {
-		base = page_alloc_alloc(&h->pages, 1, 1, &nr_scav);
-		if (!base)
-			return NULL;
-		memset((void *)base, 0, HA_PAGE_SIZE);
-		meta_donate((void *)base, HA_PAGE_SIZE);
-		h->nr_donated++;
+		if (!mheap_meta_donate(h) && (mheap_grow(h, 1) || !mheap_meta_donate(h)))
+			break;
 		s = mspan_pool_get(span_pool(h, sc));
 	}
 	return s;

@@ -77,7 +77,8 @@ void *ha_calloc(size_t nmemb, size_t size) HA_MALLOC HA_SIZE2(1, 2);
  * @ptr: object, or NULL for ha_malloc()
  * @size: bytes; 0 with an object frees it and returns NULL
  *
- * Stays in place where the object's class or its neighbouring pages allow.
+ * Stays in place where the object's class or its neighbouring pages allow, and where it
+ * shrinks and there is no memory to move to: who shrinks an object does not fail.
  *
  * Return: the object, moved or not, contents kept up to the smaller size; NULL
  * with ENOMEM and the old object untouched on failure.

@@ -2,8 +2,8 @@
 /*
  * No memory, again and again: a child under a low RLIMIT_AS allocates until
  * NULL. Each failure is NULL with ENOMEM and changes nothing; what is freed
- * can be allocated again, as much as before; realloc keeps the old block;
- * threads that cannot start leave no trace.
+ * can be allocated again, as much as before and in large pieces; realloc keeps
+ * the old block, and shrinks it; threads that cannot start leave no trace.
  *
  * Each case runs in a process of its own and reports by its exit code, so
  * that a limit cannot reach the program that judges.
@@ -138,6 +138,48 @@ static int resizing(size_t size)
 		return 25;
 	free(p);
 	return 0;
+}
+
+/* A block that shrinks is there already: no lack of memory can be in the way. */
+static int shrinking(size_t size)
+{
+	struct node *list = NULL;
+	unsigned char *p;
+
+	limit(ROOM);
+	p = HIDE(malloc(size));
+	if (!p)
+		return 60;
+	memset(p, 0x66, size);
+	for (size_t n = 8 << 20; n >= 128; n /= 4)
+		fill(&list, n, SIZE_MAX);
+	for (size_t n = size; n >= 16; n /= 2) {
+		errno = 0;
+		p = HIDE(realloc(HIDE(p), n));
+		if (!p || errno)
+			return 61;
+		for (size_t i = 0; i < n; i++)
+			if (p[i] != 0x66)
+				return 62;
+	}
+	free(p);
+	return 0;
+}
+
+/* What the tables of small objects took must not lie all over the heap. */
+static int large_after(size_t size)
+{
+	struct node *list = NULL;
+	void *p;
+
+	limit(ROOM);
+	for (size_t n = size; n <= 64 * size; n *= 4) {
+		fill(&list, n, SIZE_MAX);
+		empty(&list, n);
+	}
+	p = HIDE(malloc(ROOM / 4));
+	free(p);
+	return p ? 0 : 63;
 }
 
 static int aligned(size_t align)
@@ -305,6 +347,10 @@ int main(int argc, char **argv)
 		child(rounds, sizes[i], "until NULL, in loops, objects of");
 	for (size_t size = 16; size <= 1 << 20; size *= 16)
 		child(resizing, size, "realloc fails and keeps the block of");
+	for (size_t size = 512; size <= 2 << 20; size *= 16)
+		child(shrinking, size, "with no memory left, realloc shrinks a block of");
+	for (size_t size = 16; size <= 256; size *= 16)
+		child(large_after, size, "a quarter in one piece, after all was full of sizes from");
 	for (size_t align = 64; align <= 4 << 20; align *= 16)
 		child(aligned, align, "aligned objects run out at");
 	child(together, 4, "threads run out together:");
