@@ -35,9 +35,9 @@
 
 #include <util/probe.h>
 #include "conf.h"
+#include "donate.h"
 #include "limit.h"
 #include "mheap.h"
-#include "mheap_meta.h"
 #include "numa.h"
 
 #define GROW_STEP	CHUNK_SIZE
@@ -52,11 +52,17 @@
 /* Other threads may take what was made room for. */
 #define LIMIT_TRIES	4
 
+/* Runs that are looked at for one that is resident. */
+#define RESIDENT_TRIES	256
+
 /* Free memory below which nobody is told, bytes. */
 #define NOTIFY_FREE	(4UL << 20)
 
-/* Where pages may come from: what is resident, as far as can be told, or anywhere. */
-enum mheap_how { AT_HAND, GROW };
+/*
+ * Where pages may come from: what is at hand, as far as can be told, or anywhere; of what is
+ * resident for certain, which the hard limit's account has already.
+ */
+enum mheap_how { AT_HAND, GROW, RESIDENT };
 
 static_assert(MAX_SPAN_PAGES <= PLACE_SPAN_PAGES,
 	      "an offset in a small span fits in a page entry");
@@ -101,7 +107,7 @@ int mheap_init(unsigned int nr_nodes)
 }
 
 /* Bring the limit's account up to date; what was charged is in it by now. */
-static void mheap_settle(struct mheap *h)
+void mheap_settle(struct mheap *h)
 {
 	size_t ready = (h->pages.nr_pages - h->pages.nr_scav - h->nr_going)
 		       << HA_PAGE_SHIFT;
@@ -173,6 +179,8 @@ static int mheap_grow_by(struct mheap *h, size_t need, bool huge)
 
 	if (h->grow_end - h->grow_base < need) {
 		size = align_up(need, ARENA_SIZE);
+		if (need > ARENA_SIZE && !vm_may_have(need))
+			return -ENOMEM;
 		base = heap_arena_reserve(&size, h->nid, conf.numa);
 		if (!base)
 			return -ENOMEM;
@@ -269,12 +277,43 @@ static void mheap_note_taken(struct mheap *h, size_t nr_scav)
 	h->nr_again += again;
 }
 
+/*
+ * A run of resident pages, in one chunk.  At the hard limit that is all there is when they
+ * cannot go: locked in memory, or beside an object on a larger page of the kernel's.
+ */
+static uintptr_t mheap_alloc_resident(struct mheap *h, size_t nr, size_t align)
+{
+	uintptr_t base, start, limit = ~0UL;
+	size_t n, skip;
+
+	for (int i = 0; i < RESIDENT_TRIES && nr <= CHUNK_PAGES; i++) {
+		base = page_alloc_take_unscav(&h->pages, limit, 1, nr + align - 1, &n);
+		if (!base)
+			break;
+		start = align_up(base, align << HA_PAGE_SHIFT);
+		skip = (start - base) >> HA_PAGE_SHIFT;
+		if (skip + nr <= n) {
+			page_alloc_free(&h->pages, base, skip, false);
+			page_alloc_free(&h->pages, start + (nr << HA_PAGE_SHIFT), n - skip - nr,
+					false);
+			return start;
+		}
+		page_alloc_free(&h->pages, base, n, false);
+		limit = base;
+	}
+	return 0;
+}
+
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 				   enum mheap_how how, size_t *nr_scav)
 {
 	uintptr_t base;
 
 	lock_assert_held(&h->lock);
+	if (how == RESIDENT) {
+		*nr_scav = 0;
+		return mheap_alloc_resident(h, nr, align);
+	}
 	if (how == AT_HAND && mheap_at_hand(h) < nr)
 		return 0;
 	if (!mheap_charge(h, nr))
@@ -304,8 +343,11 @@ static struct mspan *mheap_span_get(struct mheap *h, unsigned int sc)
 
 	/* no memory for metadata: of the heap's, descriptors and states, as either is short */
 	for (int i = 0; unlikely(!s) && i < 2; i++) {
-		if (!mheap_meta_donate(h) && (mheap_grow(h, 1) || !mheap_meta_donate(h)))
-			break;
+		size_t nr = donate_pages(&h->pages, h->nid);
+
+		if (!nr && !mheap_grow(h, 1))
+			nr = donate_pages(&h->pages, h->nid);
+		h->nr_donated += nr;
 		s = mspan_pool_get(span_pool(h, sc));
 	}
 	return s;
@@ -457,11 +499,11 @@ static struct mspan *mheap_ready(struct mheap *h, struct span_request *r)
 	return s;
 }
 
-static struct mspan *mheap_near(unsigned int nid, struct span_request *r)
+static struct mspan *mheap_near(unsigned int nid, struct span_request *r, enum mheap_how how)
 {
 	for (unsigned int i = 0; i < topo.nr_nodes; i++) {
 		struct mheap *h = &mheaps[READ_ONCE(topo.order[nid][i])];
-		struct mspan *s = mheap_try(h, r, GROW);
+		struct mspan *s = mheap_try(h, r, how);
 
 		if (s || conf.numa == VM_BIND_STRICT)
 			return s;
@@ -474,9 +516,11 @@ static struct mspan *mheap_any(unsigned int nid, struct span_request *r)
 	struct mspan *s = mheap_ready(&mheaps[nid], r);
 
 	if (!s)
-		s = mheap_near(nid, r);
+		s = mheap_near(nid, r, GROW);
 	if (unlikely(!s) && mheaps_may_grow())
-		s = mheap_near(nid, r);
+		s = mheap_near(nid, r, GROW);
+	if (unlikely(!s) && !limit_fits(r->nr_pages << HA_PAGE_SHIFT))
+		s = mheap_near(nid, r, RESIDENT);
 	return s;
 }
 
@@ -726,42 +770,4 @@ void mheap_stat(unsigned int nid, struct mheap_stat *st)
 	st->large = atomic_load_relaxed(&h->nr_large_now);
 	st->nr_large = atomic_load_relaxed(&h->nr_large);
 	st->nr_spans_total = atomic_load_relaxed(&h->nr_spans_total);
-}
-
-bool mheap_fork_held(unsigned int nr_nodes)
-{
-	for (unsigned int n = 0; n < nr_nodes; n++) {
-		if (lock_is_held(&mheaps[n].lock))
-			return true;
-		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
-			if (lock_is_held(&mheaps[n].cache[i].lock))
-				return true;
-	}
-	return false;
-}
-
-void mheap_fork_prepare(unsigned int nr_nodes, bool nested)
-{
-	for (unsigned int n = 0; n < nr_nodes; n++)
-		for (unsigned int i = 0; i < NR_HEAP_CACHES; i++)
-			lock_fork_prepare(&mheaps[n].cache[i].lock, nested);
-	for (unsigned int n = 0; n < nr_nodes; n++)
-		lock_fork_prepare(&mheaps[n].lock, nested);
-}
-
-void mheap_fork_done(unsigned int nr_nodes, bool child)
-{
-	for (unsigned int n = nr_nodes; n-- > 0;) {
-		/* a thread of the parent had them: here they are in use for good */
-		if (child && mheaps[n].pages.root && lock_is_held(&mheaps[n].lock)) {
-			mheaps[n].nr_going = 0;
-			mheap_settle(&mheaps[n]);
-			for (unsigned int i = 0; i < NR_SPAN_KINDS; i++)
-				mspan_pool_fork_child(&mheaps[n].spans[i], mheaps[n].look);
-		}
-		lock_fork_done(&mheaps[n].lock);
-	}
-	for (unsigned int n = nr_nodes; n-- > 0;)
-		for (unsigned int i = NR_HEAP_CACHES; i-- > 0;)
-			lock_fork_done(&mheaps[n].cache[i].lock);
 }

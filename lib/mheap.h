@@ -82,7 +82,11 @@ extern bool (*mheap_reclaim)(unsigned int nid, size_t bytes);
 /* 0 or -ENOMEM; @nr_nodes heaps, before any other call. */
 int mheap_init(unsigned int nr_nodes);
 
-/* Whoever may have changed what the limit's account has of @h unlocks it so. */
+/*
+ * Bring the limit's account of @h up to date; under its lock.  Whoever may have changed what
+ * it is about unlocks by mheap_unlock(), which does that first.
+ */
+void mheap_settle(struct mheap *h);
 void mheap_unlock(struct mheap *h);
 
 /*

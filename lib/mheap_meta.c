@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Metadata that was the heap's, and metadata that goes back.
- *
- * Where the kernel has no memory for it, free pages become metadata, for ever.
- *
- * What goes back:
+ * Giving back metadata.
  *
  *	descriptors, states   of slabs without a span in use (lib/mspan_pool.c)
  *	page entries          of ranges without a page in use, a kernel page at a time
@@ -21,16 +17,11 @@
  * under it, for it is what keeps others from writing them; an arena at a time, whose
  * entries are 128 KiB and next to each other: one call.
  */
-#include <string.h>
-
 #include "mheap.h"
 #include "mheap_meta.h"
 
 /* Looks for which a slab has to be empty: two seconds and more. */
 #define REST_LOOKS	3
-/* Pages that become metadata at once, and the part of the free ones that they may be. */
-#define DONATE_PAGES	32
-#define DONATE_SHARE	32
 /* Slabs at a time. */
 #define SLABS_MAX	(VM_RETURN_MAX / SLAB_RANGES)
 
@@ -40,53 +31,6 @@ struct slab_batch {
 	struct iovec range[SLABS_MAX * SLAB_RANGES];
 	unsigned int nr;
 };
-
-/*
- * The highest run of @nr free pages, at a multiple of so many.  Only where memory has come
- * to an end: arena by arena, the last one first.
- */
-static uintptr_t take_high(struct mheap *h, size_t nr, size_t *nr_scav)
-{
-	size_t size = nr << HA_PAGE_SHIFT;
-
-	for (size_t n = heap_arena_count(); n-- > 0;) {
-		struct heap_arena *ha = heap_arena_nth(n);
-
-		if (ha->nid != h->nid)
-			continue;
-		for (uintptr_t base = ha->base + ARENA_SIZE; base > ha->base;) {
-			base -= size;
-			if (page_alloc_alloc_at(&h->pages, base, nr, nr_scav))
-				return base;
-		}
-	}
-	return 0;
-}
-
-/*
- * They never come back.  So not many of those that are left, but not one by one all over
- * the heap either: no large run would be found there any more.
- */
-bool mheap_meta_donate(struct mheap *h)
-{
-	size_t nr = DONATE_PAGES, nr_scav;
-	uintptr_t base = 0;
-
-	lock_assert_held(&h->lock);
-	while (nr > 1 && nr > h->pages.nr_free / DONATE_SHARE)
-		nr /= 2;
-	while (nr > 1 && !(base = take_high(h, nr, &nr_scav)))
-		nr /= 2;
-	if (!base)
-		base = page_alloc_alloc(&h->pages, 1, 1, &nr_scav);
-	if (!base)
-		return false;
-	if (nr_scav < nr)
-		memset((void *)base, 0, nr << HA_PAGE_SHIFT);
-	meta_donate((void *)base, nr << HA_PAGE_SHIFT);
-	h->nr_donated += nr;
-	return true;
-}
 
 void mheap_meta_look(unsigned int nid)
 {

@@ -76,8 +76,10 @@ static struct {
 	size_t base;			/* (a) what percentages are of, bytes */
 	bool percent_soft;		/* (a) limits of the options that are percentages */
 	bool percent_hard;
+	bool found_anew;		/* the group was looked up again */
 	bool no_trigger;		/* tried, refused or open */
 	int psi_fd;
+	char psi_path[CGROUP_PATH];	/* what was tried */
 } pressure = { .psi_fd = -1 };
 
 static size_t machine_bytes(void)
@@ -124,6 +126,7 @@ static bool find_group(void)
 		return false;
 	read_cpus();
 	pressure.found = cgroup_find(&pressure.group, pressure_root, "memory");
+	pressure.found_anew = true;
 	return pressure.found;
 }
 
@@ -212,14 +215,13 @@ static bool psi_path(char *path)
 
 static void psi_open(void)
 {
-	char path[CGROUP_PATH];
 	int fd;
 
 	pressure.no_trigger = true;
-	if (!psi_path(path))
+	if (!psi_path(pressure.psi_path))
 		return;
 	/* bare calls, as in lib/cgroup.c: ha_background_work() is no place to be cancelled */
-	fd = syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	fd = syscall(SYS_openat, AT_FDCWD, pressure.psi_path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	if (syscall(SYS_write, fd, PSI_TRIGGER, sizeof(PSI_TRIGGER)) < 0) {
@@ -227,6 +229,22 @@ static void psi_open(void)
 		return;
 	}
 	pressure.psi_fd = fd;
+}
+
+/* The process may have been moved to another group. */
+static void psi_follow(void)
+{
+	char path[CGROUP_PATH];
+
+	if (!pressure.found_anew)
+		return;
+	pressure.found_anew = false;
+	if (!psi_path(path) || !strcmp(path, pressure.psi_path))
+		return;
+	if (pressure.psi_fd >= 0)
+		syscall(SYS_close, pressure.psi_fd);
+	pressure.psi_fd = -1;
+	pressure.no_trigger = false;
 }
 
 static bool psi_fired(void)
@@ -278,6 +296,8 @@ bool pressure_fired(uint64_t now_ms)
 
 	if (!conf.cgroup)
 		return false;
+	if (debug_no_files)
+		psi_follow();
 	if (debug_no_files && !pressure.no_trigger)
 		psi_open();
 	fired = debug_no_files && pressure.psi_fd >= 0 ? psi_fired() :

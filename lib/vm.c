@@ -247,6 +247,15 @@ void *vm_reserve(uintptr_t hint, size_t size, size_t align)
 	return (void *)start;
 }
 
+bool vm_may_have(size_t size)
+{
+	void *p = vm_mmap(0, size, PROT_READ | PROT_WRITE, 0);
+
+	if (p)
+		vm_munmap(p, size);
+	return p != NULL;
+}
+
 int vm_prepare(void *addr, size_t size)
 {
 	int err = vm_mprotect(addr, size);

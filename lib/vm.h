@@ -51,6 +51,11 @@ bool vm_reserve_hugetlb(uintptr_t addr, size_t size);
 #define VM_HUGETLB_SIZE		(2UL << 20)
 /* Exactly at @addr or not at all. */
 bool vm_reserve_at(uintptr_t addr, size_t size);
+/*
+ * Would the kernel promise @size bytes in one piece?  It asks whether there is as much
+ * memory at all (vm.overcommit_memory 0), but not for what was reserved.
+ */
+bool vm_may_have(size_t size);
 /* Reserved -> Prepared: 0 or -ENOMEM. */
 int vm_prepare(void *addr, size_t size);
 /* Ready -> Prepared: memory goes back, contents read as zero.  0 or -errno. */

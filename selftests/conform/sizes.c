@@ -7,6 +7,8 @@
  * A window of objects stays live, each filled to its usable end, and is
  * checked before it is freed: an overlap shows in one of the two.
  */
+#include <sys/sysinfo.h>
+
 #include "conform.h"
 
 #define MAX_SIZE	70000
@@ -136,11 +138,41 @@ static void test_calloc_across_classes(uint64_t *rng)
 	ok(!dirty, "calloc is zero when spans change their class (%lu are not)", dirty);
 }
 
+/* What a machine cannot have is refused, and not after a walk over tables for it. */
+static void test_beyond_memory(void)
+{
+	struct sysinfo info;
+	size_t most;
+	FILE *f = fopen("/proc/sys/vm/overcommit_memory", "r");
+	int mode = f ? fgetc(f) : '0';
+	long kb;
+
+	if (f)
+		fclose(f);
+	if (TAP_TSAN || mode == '1' || sysinfo(&info)) {
+		tap_skip("more than there is", "this one promises everything");
+		return;
+	}
+	most = (info.totalram + info.totalswap) * info.mem_unit;
+	kb = tap_status_kb("VmRSS");
+	for (unsigned int shift = 0; shift < 10 && most << shift < 1UL << 46; shift++) {
+		errno = 0;
+		if (HIDE(malloc((most << shift) + (1UL << 30))) || errno != ENOMEM ||
+		    HIDE(calloc(most << shift, 2))) {
+			ok(false, "more than there is: %zu MiB", most << shift >> 20);
+			return;
+		}
+	}
+	kb = tap_status_kb("VmRSS") - kb;
+	ok(kb < 4096, "more than there is is refused, for %ld KiB of tables", kb);
+}
+
 int main(int argc, char **argv)
 {
 	tap_init(argc, argv);
 	test_all_sizes();
 	test_calloc();
 	test_calloc_across_classes(&tap_opts.seed);
+	test_beyond_memory();
 	return tap_done();
 }

@@ -188,23 +188,28 @@ END_TEST
 
 static struct mspan *live[MAX_LIVE];
 
-/* A span of either kind; a small one as if all its objects were out. */
+/* A small span as if all its objects were out. */
+static struct mspan *take_class(unsigned int nid, unsigned int sc, unsigned int slot)
+{
+	struct mspan *s = mheap_alloc_span(nid, sc, slot);
+
+	if (!s)
+		return NULL;
+	s->nr_alloc = s->nelems;
+	for (unsigned int i = 0; i < s->nelems; i++)
+		bitmap_set(s->bits, i);
+	mcentrals[s->nid][s->sc].nr_out += s->nelems;
+	return s;
+}
+
+/* A span of either kind. */
 static struct mspan *take(struct unit_rand *r, unsigned int nid)
 {
-	struct mspan *s;
 	bool zeroed;
 
 	if (!rand_below(r, 3))
 		return mheap_alloc_large(nid, rand_log(r, 10), 1, &zeroed);
-	s = mheap_alloc_span(nid, 1 + rand_below(r, NR_SIZE_CLASSES - 1),
-			     rand_below(r, 8));
-	if (s) {
-		s->nr_alloc = s->nelems;
-		for (unsigned int i = 0; i < s->nelems; i++)
-			bitmap_set(s->bits, i);
-		mcentrals[s->nid][s->sc].nr_out += s->nelems;
-	}
-	return s;
+	return take_class(nid, 1 + rand_below(r, NR_SIZE_CLASSES - 1), rand_below(r, 8));
 }
 
 static void give(struct mspan *s)
@@ -369,6 +374,39 @@ START_TEST(refused)
 }
 END_TEST
 
+/* Nothing can go back: what is free and resident is given out all the same. */
+START_TEST(locked)
+{
+	struct mspan *s[9];
+	size_t total;
+	bool zeroed;
+
+	heap_layers_init(_i ? &four : &one);
+	limit_ops = &ops;
+	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+		s[i] = mheap_alloc_large(0, (3 * MIB) >> HA_PAGE_SHIFT, 1, &zeroed);
+	for (unsigned int i = 0; i < ARRAY_SIZE(s); i++)
+		mheap_free_span(s[i]);
+	limit_set(LIMIT_NONE, limit_total() + MIB);
+	total = limit_total();
+	vm_fail_nth(1, true);
+	for (unsigned int i = 0; i < 6; i++)
+		check((s[i] = mheap_alloc_large(0, (3 * MIB) >> HA_PAGE_SHIFT, 1, &zeroed)) &&
+		      !zeroed);
+	/* a boundary of chunks is no end of them */
+	check(mheap_alloc_large(0, 300, 256, &zeroed) && !zeroed);
+	for (unsigned int sc = 1; sc < 40; sc++)
+		check(take_class(0, sc, 0));
+	check(limit_total() <= total + MIB);
+	heap_check(&(struct heap_sum){ 0 });
+	/* and what is not resident is not */
+	check(!mheap_alloc_large(0, (6 * MIB) >> HA_PAGE_SHIFT, 1, &zeroed));
+	mheap_free_span(s[0]);
+	check(mheap_alloc_large(0, (3 * MIB) >> HA_PAGE_SHIFT, 1, &zeroed));
+	heap_check(&(struct heap_sum){ 0 });
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("limit");
@@ -388,6 +426,7 @@ int main(void)
 	tcase_add_loop_test(tc, danger, 0, 2);
 	tcase_add_test(tc, resize);
 	tcase_add_test(tc, refused);
+	tcase_add_loop_test(tc, locked, 0, 2);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }

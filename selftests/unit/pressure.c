@@ -303,6 +303,44 @@ START_TEST(files)
 }
 END_TEST
 
+/* The trigger is one of the group where the process is: it is written to that file. */
+static void *moves_trigger(void *arg)
+{
+	static const char trigger[] = "some 200000 2000000";
+	char buf[32] = "", full[128];
+	int fd;
+
+	pressure_own_files();
+	if (!debug_no_files)
+		return NULL;
+	for (unsigned int g = 0; g < 2; g++) {
+		put("/proc/thread-self/cgroup", g ? "0::/b\n" : "0::/a\n");
+		for (unsigned int i = 0; i < 20; i++) {
+			soft_now();
+			check(!pressure_fired(now));
+		}
+		snprintf(full, sizeof(full), "%s/cg/%c/memory.pressure", root, "ab"[g]);
+		fd = open(full, O_RDONLY);
+		check(fd >= 0 && read(fd, buf, sizeof(trigger) - 1) > 0);
+		check(!strcmp(buf, trigger));
+		close(fd);
+	}
+	return arg;
+}
+
+START_TEST(trigger_moves)
+{
+	pthread_t t;
+
+	group_up();
+	psi_is("/cg/a/memory.pressure", "0.00");
+	psi_is("/cg/b/memory.pressure", "0.00");
+	check(pthread_create(&t, NULL, moves_trigger, NULL) == 0);
+	check(pthread_join(t, NULL) == 0);
+	drop_root();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("pressure");
@@ -321,6 +359,7 @@ int main(void)
 	tcase_add_test(tc, averages);
 	tcase_add_test(tc, fires);
 	tcase_add_test(tc, files);
+	tcase_add_test(tc, trigger_moves);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }
