@@ -112,6 +112,15 @@ fi
 head -c 300 "$prof" >"$tmp/cut.pb"
 check "half of a profile is none" status 1 "$ha" prof "$tmp/cut.pb"
 check "nor is another file" status 1 "$ha" prof "$tmp/known.c"
+# a number in the place of a string; types and samples without a string behind them
+printf '\010\005\060\377\377\377\177' >"$tmp/number.pb"
+check "nor one that has a number for its strings" status 1 "$ha" prof "$tmp/number.pb"
+# inuse_objects and inuse_space alone, one sample without a stack
+printf '\062\0\062\015inuse_objects\062\013inuse_space\012\2\010\1\012\2\010\2\022\4\022\2\7\7' \
+	>"$tmp/live.pb"
+check "a profile of what lives alone" status 0 "$ha" prof "$tmp/live.pb"
+check "has no lifetimes" status 1 "$ha" prof "$tmp/live.pb" --lifetimes
+check "and it says so" grep -q 'how long objects lived' "$tmp/err"
 check "nor nothing" status 1 "$ha" prof /nowhere
 
 if command -v go >/dev/null && go tool -n pprof >/dev/null 2>&1; then

@@ -82,7 +82,9 @@ static int show(const char *what, const struct options *o)
 		report_collapsed(&p, v.bytes);
 		break;
 	case FORM_LIFETIMES:
-		report_lifetimes(&p, o->rows);
+		ret = report_lifetimes(&p, o->rows);
+		if (ret)
+			return ret;
 		break;
 	case FORM_SVG:
 		return report_flame(&p, &v, o->out ? o->out : "heap.svg");
