@@ -34,5 +34,9 @@ check "a missing program is 127" status 127 "$ha" run /nowhere/program
 check "a missing library is 126" status 126 env HA_LIB=/nowhere/lib.so "$ha" run true
 check "version" status 0 "$ha" version
 check "help" status 0 "$ha" help
+for verb in version help; do
+	check "$verb to a full disk is a failure" status 1 sh -c '"$0" "$1" >/dev/full' "$ha" $verb
+	check "that is told of" grep -q '^ha: cannot write: No space left' "$tmp/err"
+done
 
 done_testing

@@ -380,6 +380,11 @@ else
 	skip "another user's process" "no root to become another user here"
 fi
 check "cannot write the picture" refused 1 "No such file" "$ha" map "$pid" -o "$tmp/no/where.svg"
+for line in "stat $pid" "stat --json $pid" "walk $pid" "walk --json -v $pid" "map -o - $pid" \
+	    "top -n 1 $pid" "diff $pid $pid"; do
+	check "to a full disk: ${line% "$pid"}" refused 1 "^ha: cannot write" \
+		sh -c "'$ha' $line >/dev/full"
+done
 "$ha" top -d 0.05 "$pid" >"$tmp/out" 2>"$tmp/err" &
 looker=$!
 within 20 test -s "$tmp/out"
@@ -389,6 +394,21 @@ wait $looker
 status=$?
 check "a process that ends meanwhile: status $status" test "$status" -eq 1
 check "and one line says so" same_line "ha: $pid: the process has ended" "$tmp/err"
+finish
+
+# What a program calls itself is shown, and does nothing to the terminal.
+evil=$'\e]0;\tname\xc3\n\x7f'
+cp "$tmp/known" "$tmp/$evil"
+check "a name of controls: starts" launch "$tmp/$evil" ""
+for line in "stat $pid" "top -n 1 $pid" "map -o - $pid"; do
+	# shellcheck disable=SC2086
+	"$ha" $line >"$tmp/out" 2>"$tmp/err"
+	check "a name of controls: ${line% "$pid"}" grep -aqF '?]0;?name???' "$tmp/out"
+	check "and no control" test -z "$(tr -d ' -~\n' <"$tmp/out")"
+done
+check "a name of controls: JSON has it" python3 -c '
+import json, sys
+assert json.load(sys.stdin)["command"] == "?]0;?name???"' < <("$ha" stat --json "$pid")
 finish
 
 # ---- damage -----------------------------------------------------------------
@@ -509,6 +529,46 @@ assert termios.tcgetattr(slave) == before, "the terminal is not as it was"
 assert seen.rstrip().endswith(b"\x1b[?1049l"), seen[-50:]
 PY
 check "top: on a terminal, until q, which is as before then" test ! -s "$tmp/pty"
+comment "$tmp/pty"
+# Ended by a signal, of its own or of the process: the terminal is as before, and what is
+# said of it comes behind that.
+python3 - "$ha" "$pid" >"$tmp/pty" 2>&1 <<'PY'
+import os, pty, resource, select, signal, sys, termios, time
+ha, pid = sys.argv[1:]
+def top(killed, sig):
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    child = os.fork()
+    if not child:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for fd in 0, 1, 2:
+            os.dup2(slave, fd)
+        os.execv(ha, [ha, "top", "-d", "0.05", pid])
+    seen, end = b"", time.time() + 20
+    def read():
+        if select.select([master], [], [], 0.05)[0]:
+            return os.read(master, 65536)
+        return b""
+    while seen.count(b"fragmentation") < 2 and time.time() < end:
+        seen += read()
+    os.kill(killed or child, sig)
+    while time.time() < end:
+        seen += read()
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+    else:
+        os.kill(child, signal.SIGKILL)
+    seen += read()
+    assert termios.tcgetattr(slave) == before, ("the terminal is not as it was", sig)
+    return status, seen.partition(b"\x1b[?1049l")[1:]
+status, left = top(0, signal.SIGQUIT)
+assert status == signal.SIGQUIT and left[0], (status, left)
+status, left = top(int(pid), signal.SIGKILL)
+assert os.waitstatus_to_exitcode(status) == 1 and b"has ended" in left[1], (status, left)
+PY
+check "top: on a terminal, ended by signals" test ! -s "$tmp/pty"
 comment "$tmp/pty"
 finish
 

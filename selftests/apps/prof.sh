@@ -106,6 +106,28 @@ check "names in it" grep -q '<title>lose' "$tmp/flame.svg"
 if command -v python3 >/dev/null; then
 	check "that is well-formed" python3 -c 'import sys, xml.dom.minidom
 xml.dom.minidom.parse(sys.argv[1])' "$tmp/flame.svg"
+	# a name and a path that are cut where a character has two bytes; text that is none
+	python3 - "$tmp" <<'PY'
+import sys
+def field(nr, data):
+    if isinstance(data, int):
+        return bytes([nr << 3, data])
+    return bytes([nr << 3 | 2, len(data) & 127 | 128, len(data) >> 7]) + data
+for name in "", "x":
+    strings = b"", b"inuse_objects", b"inuse_space", ("/%s" % (name + "\u00e4" * 200)).encode() + b"\xff\x1b"
+    p = b"".join(field(6, s) for s in strings)
+    p += field(1, field(1, 1)) + field(1, field(1, 2))
+    p += field(3, field(1, 1) + field(2, 1) + field(3, 100) + field(5, 3))
+    p += field(4, field(1, 1) + field(2, 1) + field(3, 9)) + field(2, field(1, b"\1") + field(2, b"\7\7"))
+    open("%s/%s.pb" % (sys.argv[1], name + "\u00e4" * 100), "wb").write(p)
+PY
+	for cut in "$tmp"/*$'\xc3\xa4'.pb; do
+		check "a flame graph of other letters" status 0 "$ha" prof "$cut" --svg -o "$cut.svg"
+	done
+	check "they are well-formed" python3 -c 'import sys, xml.etree.ElementTree as E
+for f in sys.argv[1:]: E.parse(f)' "$tmp"/*.pb.svg
+	status 0 "$ha" prof "$cut"
+	check "names are text" grep -aq '??+0x8$' "$tmp/out"
 else
 	skip "that is well-formed" "no python3 here"
 fi

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "target.h"
+#include "text.h"
 
 #define MAX_THREADS	(1UL << 20)
 
@@ -111,6 +112,7 @@ static void core_process(struct target *t, const char *desc, size_t size)
 	memcpy(&info, desc, sizeof(info));
 	t->pid = info.pid;
 	memcpy(t->command, info.fname, sizeof(info.fname));
+	clean_text(t->command);
 }
 
 /* A thread: its registers stand behind what signals it has. */

@@ -185,7 +185,7 @@ static const struct {
 	{ "leaks", cmd_leaks },
 };
 
-int main(int argc, char **argv)
+static int command(int argc, char **argv)
 {
 	if (argc < 2)
 		return usage();
@@ -206,4 +206,15 @@ int main(int argc, char **argv)
 	}
 	fprintf(stderr, "ha: no command '%s'\n", argv[1]);
 	return usage();
+}
+
+/* What could not be written is a failure, whichever command it was of. */
+int main(int argc, char **argv)
+{
+	int ret = command(argc, argv);
+
+	errno = 0;
+	if ((fflush(stdout) || ferror(stdout)) && !ret)
+		ret = fail("cannot write%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+	return ret;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "text.h"
 
 static json_t *json_row(const struct field *f, const void *from, const char *name)
 {
@@ -65,9 +66,8 @@ int json_print(json_t *json)
 
 	json_decref(json);
 	putchar('\n');
-	if (err || fflush(stdout) || ferror(stdout))
-		return fail("cannot write");
-	return 0;
+	/* main() looks whether all was written */
+	return err && !ferror(stdout) ? fail("out of memory") : 0;
 }
 
 /*
@@ -89,6 +89,7 @@ static void take_name(const json_t *o, char *to)
 	const char *name = json_string_value(json_object_get(o, "name"));
 
 	snprintf(to, NAME_SIZE, "%s", name ? name : "");
+	clean_text(to);
 }
 
 /* An array of the file as rows; *nr of them. */
@@ -113,6 +114,7 @@ static void take_text(const json_t *o, const char *key, char *to, size_t size)
 	const char *s = json_string_value(json_object_get(o, key));
 
 	snprintf(to, size, "%s", s ? s : "");
+	clean_text(to);
 }
 
 int figures_of_json(const char *path, struct figures *f)

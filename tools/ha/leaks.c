@@ -31,6 +31,7 @@
 
 #include "leakreport.h"
 #include "leaks.h"
+#include "text.h"
 
 #define STACKS		20
 #define PAUSE_MS	20
@@ -225,7 +226,7 @@ static void report_file(const char *path, const char *pid)
 	if (profile_read(&p, path))
 		return;
 	fprintf(stderr, "\nha: leaks of process %s, %s\n\n", pid,
-		p.nr_mappings ? p.mappings[0].file : "?");
+		p.nr_mappings ? clean_name(p.mappings[0].file) : "?");
 	if (!anything_lives(&p)) {
 		fputs("nothing lives\n", stderr);
 		return;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "profile.h"
+#include "text.h"
 
 struct reader {
 	const uint8_t *p, *end;
@@ -196,7 +197,7 @@ static void read_number(struct profile *p, const struct field *f, const struct s
 	case 9: p->time_ns = f->value; break;
 	case 10: p->duration_ns = f->value; break;
 	case 12: p->period = f->value; break;
-	case 13: p->comment = string(t, f->value); break;
+	case 13: p->comment = clean_name(string(t, f->value)); break;
 	}
 }
 

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "profile.h"
+#include "text.h"
 
 struct module {
 	Dwfl *dwfl;
@@ -45,6 +46,12 @@ static const char *demangle(const char *name)
 	}
 	s = cxa ? cxa(name, NULL, NULL, &status) : NULL;
 	return s ? s : name;
+}
+
+/* As text: a file may name its functions and sources as it likes. */
+static const char *shown(const char *name)
+{
+	return name ? clean_name(name) : NULL;
 }
 
 static const char *base_name(const char *path)
@@ -138,9 +145,9 @@ static const char *die_name(Dwarf_Die *die)
 		Dwarf_Attribute attr;
 
 		if (dwarf_attr_integrate(die, names[i], &attr))
-			return demangle(dwarf_formstring(&attr));
+			return shown(demangle(dwarf_formstring(&attr)));
 	}
-	return dwarf_diename(die);
+	return shown(dwarf_diename(die));
 }
 
 /* Where the inlined function @die was called from. */
@@ -154,7 +161,7 @@ static void call_place(Dwarf_Die *die, Dwarf_Die *cu, struct frame *f)
 	f->line = 0;
 	if (dwarf_getsrcfiles(cu, &files, NULL) == 0 &&
 	    dwarf_formudata(dwarf_attr(die, DW_AT_call_file, &attr), &n) == 0)
-		f->file = dwarf_filesrc(files, n, NULL, NULL);
+		f->file = shown(dwarf_filesrc(files, n, NULL, NULL));
 	if (dwarf_formudata(dwarf_attr(die, DW_AT_call_line, &attr), &n) == 0)
 		f->line = n;
 }
@@ -218,12 +225,12 @@ static void name_location(struct module *m, struct location *l)
 	name = dwfl_module_addrinfo(m->mod, addr, &offset, &sym, NULL, NULL, NULL);
 	/* the nearest symbol before it may be of something else */
 	if (name && (!sym.st_size || offset < sym.st_size))
-		f->function = demangle(name);
+		f->function = shown(demangle(name));
 	line = dwfl_module_getsrc(m->mod, addr);
 	if (line) {
 		int nr = 0;
 
-		f->file = dwfl_lineinfo(line, NULL, &nr, NULL, NULL, NULL);
+		f->file = shown(dwfl_lineinfo(line, NULL, &nr, NULL, NULL, NULL));
 		f->line = nr;
 	}
 	inlined(m, addr, l);
@@ -240,7 +247,7 @@ static void place_location(struct location *l)
 		l->frames->function = asprintf(&s, "0x%llx", (unsigned long long)l->addr) < 0 ?
 				      "?" : s;
 	else
-		l->frames->function = asprintf(&s, "%s+0x%llx", base_name(l->map->file),
+		l->frames->function = asprintf(&s, "%s+0x%llx", shown(base_name(l->map->file)),
 			(unsigned long long)(l->addr - l->map->start + l->map->offset)) < 0 ?
 				      "?" : s;
 }

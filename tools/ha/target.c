@@ -30,6 +30,7 @@
 
 #include "maps.h"
 #include "target.h"
+#include "text.h"
 
 #define LIB_NAME	"libheaparena"
 /* What is searched at once, and at most of one mapping. */
@@ -300,6 +301,7 @@ static void read_auxv(struct target *t)
 static int open_process(struct target *t, pid_t pid)
 {
 	char path[32], state;
+	size_t len;
 	FILE *f;
 
 	t->pid = pid;
@@ -311,8 +313,10 @@ static int open_process(struct target *t, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
 	f = fopen(path, "re");
 	if (f) {
-		if (fgets(t->command, sizeof(t->command), f))
-			t->command[strcspn(t->command, "\n")] = 0;
+		len = fread(t->command, 1, sizeof(t->command) - 1, f);
+		/* the last newline is the kernel's, others are its own */
+		t->command[len ? len - 1 : 0] = 0;
+		clean_text(t->command);
 		fclose(f);
 	}
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);

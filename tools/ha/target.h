@@ -50,7 +50,7 @@ struct target {
 	size_t nr_threads;
 	uint64_t program;	/* address of the program's headers, AT_PHDR; 0: not known */
 	uint64_t inspect;	/* address of struct ha_inspect */
-	char command[64];	/* name of the program */
+	char command[64];	/* name of the program, fit to be shown */
 };
 
 struct piece {
