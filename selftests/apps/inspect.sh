@@ -234,6 +234,39 @@ linked "static, stripped" -static -s
 linked "static PIE" -static-pie
 linked "unused sections dropped" -Wl,--gc-sections
 
+# The description lies across two steps of the search, wherever it is linked to.
+across()
+{
+	local pad=4096 tail=64 addr start at kind from size
+
+	# what is behind it moves it within its page, what is in front of it by pages
+	echo 'char PAD[SIZE] __attribute__((section(".data.rel.ro"), aligned(64))) = { 1 };' >"$tmp/pad.c"
+	for at in 1 2 3 4; do
+		cc -c -DPAD=front -DSIZE=$pad -o "$tmp/front.o" "$tmp/pad.c" || return
+		cc -c -DPAD=tail -DSIZE=$tail -o "$tmp/tail.o" "$tmp/pad.c" || return
+		# shellcheck disable=SC2086
+		compile linked -static "$tmp/front.o" "$HA_BUILD/libheaparena.a" "$tmp/tail.o" $libs || return
+		addr=$((0x$(nm "$tmp/linked" | awk '$3 == "heaparena_inspect" { print $1 }')))
+		while read -r kind _ from _ _ size _; do
+			[ "$kind" = LOAD ] && [ $addr -ge $((from)) ] &&
+				[ $addr -lt $((from + size)) ] && start=$((from & ~4095))
+		done < <(readelf -lW "$tmp/linked")
+		at=$(((addr - start) % 0x40000))
+		[ $at -ne $((0x40000 - 64)) ] || return 0
+		pad=$((pad + (0x3f000 - (at & ~4095))))
+		[ $pad -gt 0 ] || pad=$((pad + 0x40000))
+		tail=$((tail + (at + 64) % 4096))
+	done
+	return 1
+}
+if across; then
+	check "across two steps: starts" launch "$tmp/linked" ""
+	check "across two steps: it is found" "$ha" stat "$pid"
+	finish
+else
+	skip "across two steps" "does not link so here"
+fi
+
 # The library's file is gone, or in a place that only the process sees.
 cp "$same_layout" "$tmp/libheaparena.so.1"
 compile other "$same_layout" -Wl,-rpath,"$tmp"
@@ -448,6 +481,20 @@ if [ -n "$core" ]; then
 	    if kind == 1 and v <= addr < v + size:
 	        o += addr - v
 	        save("unused", core[:o] + bytes(8) + core[o + 8:])
+	# the first arena a second time: addresses are found as above
+	def place(addr):
+	    for i in range(n):
+	        kind, _, o, v, _, size = struct.unpack_from("<IIQQQQ", core, off + 56 * i)
+	        if kind == 1 and v <= addr < v + size:
+	            return o + addr - v
+	walk = core.find(b"arenas_walk\0", at - 65536)
+	block = struct.unpack_from("<Q", core, place(struct.unpack_from("<Q", core, walk + 56)[0]))[0]
+	first = place(struct.unpack_from("<Q", core, place(block))[0])
+	c = bytearray(core)
+	c[first + 8:first + 16] = c[first:first + 8]
+	o = place(addr)
+	c[o:o + 8] = struct.pack("<Q", 2)
+	save("twice", c)
 	save("half", core[:len(core) // 2])
 	save("head", core[:5000])
 	# The description: any byte of it and its tables. What it leads to: words all over.
@@ -482,7 +529,12 @@ if [ -n "$core" ]; then
 	check "a heap that is not used yet" refused 1 "has not been used yet" \
 		"$ha" stat "$tmp/unused"
 	check "and its walk" refused 1 "has not been used yet" "$ha" walk "$tmp/unused"
-	rm -f "$tmp/format" "$tmp/unused"
+	for verb in walk leaks "map -o $tmp/x.svg"; do
+		# shellcheck disable=SC2086
+		check "an arena that is there twice: $verb" refused 1 \
+			"the heap is damaged: .* overlap" "$ha" ${verb} "$tmp/twice"
+	done
+	rm -f "$tmp/format" "$tmp/unused" "$tmp/twice"
 	for file in half head damaged0 damaged1 damaged2 damaged3 damaged4 damaged5 damaged6 \
 		    damaged7 damaged8 damaged9 damaged10 damaged11; do
 		check "survives $file" survives "$tmp/$file"

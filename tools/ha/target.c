@@ -33,7 +33,8 @@
 #include "text.h"
 
 #define LIB_NAME	"libheaparena"
-/* What is searched at once, and at most of one mapping. */
+/* What is searched at once, and at most of one mapping; steps that cannot be read are halved. */
+#define SEARCH_MIN	(4UL << 10)
 #define SEARCH_STEP	(256UL << 10)
 #define SEARCH_MAX	(64UL << 20)
 #define IOV_BATCH	512
@@ -83,6 +84,8 @@ int target_failed(const struct target *t, const char *what)
 {
 	int err = errno;
 
+	if (t->damage)
+		return fail("%s: %s is damaged: %s", t->name, what, t->damage);
 	if (!t->live)
 		return fail("%s: %s is not in the core file", t->name, what);
 	/* the memory of one that is being killed goes before its state says so */
@@ -206,16 +209,24 @@ static bool is_inspect(struct target *t, uint64_t addr)
 static bool search_range(struct target *t, const struct range *r)
 {
 	static char buf[SEARCH_STEP];
-	uint64_t end = r->end, addr, n, i;
+	const size_t magic = sizeof(((struct ha_inspect *)0)->magic);
+	uint64_t end = r->end, step = sizeof(buf), addr, n, i;
 
 	if (end - r->start > SEARCH_MAX)
 		end = r->start + SEARCH_MAX;
 	for (addr = r->start; addr < end; addr += n) {
-		n = end - addr < sizeof(buf) ? end - addr : sizeof(buf);
-		if (!target_read(t, addr, buf, n))
+		n = end - addr < step ? end - addr : step;
+		if (!target_read(t, addr, buf, n)) {
+			/* behind the end of the file, or of what a core file has */
+			if (n > SEARCH_MIN) {
+				step = n > 2 * SEARCH_MIN ? n / 2 & -SEARCH_MIN : SEARCH_MIN;
+				n = 0;
+			}
 			continue;
-		for (i = 0; i + sizeof(struct ha_inspect) <= n; i += HA_INSPECT_ALIGN) {
-			if (memcmp(buf + i, HA_INSPECT_MAGIC, 16) ||
+		}
+		/* the magic lies in one step, what follows it perhaps in the next */
+		for (i = 0; i + magic <= n; i += HA_INSPECT_ALIGN) {
+			if (memcmp(buf + i, HA_INSPECT_MAGIC, magic) ||
 			    !is_inspect(t, addr + i))
 				continue;
 			t->inspect = addr + i;

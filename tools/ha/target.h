@@ -50,6 +50,7 @@ struct target {
 	size_t nr_threads;
 	uint64_t program;	/* address of the program's headers, AT_PHDR; 0: not known */
 	uint64_t inspect;	/* address of struct ha_inspect */
+	const char *damage;	/* what made no sense of that which was read last, or NULL */
 	char command[64];	/* name of the program, fit to be shown */
 };
 
