@@ -371,6 +371,63 @@ if gcc -g -O2 -o "$tmp/rest" "$tmp/rest.c" 2>"$tmp/err"; then
 	fi
 	kill "$rest"
 	wait "$rest" 2>/dev/null
+	# Its file is seen by the process alone, or by nobody any more; another has its name.
+	# hidden COMMAND...: until it has allocated
+	hidden()
+	{
+		HEAPARENA_CONF=prof:4K LD_PRELOAD=$HA_LIB "$@" <"$tmp/to" >"$tmp/from" 8>&- 7>&- &
+		rest=$!
+		servers+=("$rest")
+		works
+	}
+	mkdir "$tmp/mnt"
+	cp "$(type -P sleep)" "$tmp/mnt/hidden"
+	if unshare -m true 2>/dev/null; then
+		check "in a mount namespace: works" hidden unshare -m sh -c \
+			'mount -t tmpfs none "$0/mnt" && cp "$0/rest" "$0/mnt/hidden" && exec "$0/mnt/hidden"' "$tmp"
+		status 0 "$ha" prof "$rest"
+		check "names of a file that only the process sees" grep -q ' keep$' "$tmp/out"
+		check "and nothing is wrong with it" test ! -s "$tmp/err"
+		kill "$rest"
+		wait "$rest" 2>/dev/null
+	else
+		skip "in a mount namespace" "may not make one"
+	fi
+	cp "$tmp/rest" "$tmp/gone"
+	check "of a deleted program: works" hidden "$tmp/gone"
+	rm "$tmp/gone"
+	status 0 "$ha" prof "$rest"
+	check "names of a deleted program" grep -q ' keep$' "$tmp/out"
+	kill "$rest"
+	wait "$rest" 2>/dev/null
+	if unshare -pf true 2>/dev/null; then
+		cat >"$tmp/pause.c" <<-'END'
+		#include <stdlib.h>
+		#include <unistd.h>
+		static void *volatile kept;
+		int main(void)
+		{
+			for (kept = malloc(1000000);;)
+				pause();
+		}
+		END
+		gcc -g -O2 -fno-builtin -o "$tmp/pause" "$tmp/pause.c"
+		HEAPARENA_CONF=prof:1,prof_signal:45 LD_PRELOAD=$HA_LIB \
+			unshare -pf --kill-child "$tmp/pause" &
+		servers+=($!)
+		inside()
+		{
+			rest=$(pgrep -x -P "$1" pause) && "$ha" prof "$rest" | grep -q ' main$'
+		}
+		check "in a pid namespace: its profile" within 20 inside $!
+		check "by its signal it is none" status 1 "$ha" prof "$rest" dump -s 45 -o "$tmp/none.pb"
+		check "and why" grep -q 'pid namespace' "$tmp/err"
+		kill -KILL "$rest"
+		check "with the /proc of another" status 1 unshare -pf "$ha" stat 1
+		check "nobody is mistaken for another" grep -q '/proc is .* of another pid namespace' "$tmp/err"
+	else
+		skip "in a pid namespace" "may not make one"
+	fi
 	# who is not its user
 	if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 		rest ""

@@ -224,7 +224,8 @@ int core_open(struct target *t, const char *path)
 	Elf *elf;
 	int fd, ret;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* a pipe is none, and nobody is waited for to write to it */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st)) {
 		ret = fail("%s: %s", path, strerror(errno));
 		if (fd >= 0)

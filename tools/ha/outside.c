@@ -428,7 +428,7 @@ int outside_profile(struct target *t, const struct layout *l, struct profile *p,
 	struct reading r = { .t = t, .l = l };
 	struct maps maps;
 
-	*p = (struct profile){ .path = t->name };
+	*p = (struct profile){ .path = t->name, .pid = t->live ? t->pid : 0 };
 	if (count_of(l, M_profile_stack_count) < NR_COUNTS)
 		return fail("%s: heaparena's description is damaged: profile_stack.count", t->name);
 	if (!read_all(&r, p, list))

@@ -234,7 +234,7 @@ int profile_parse(struct profile *p, const char *path, const uint8_t *data, size
 
 int profile_read(struct profile *p, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	void *data;
 

@@ -38,9 +38,18 @@
 #define SEARCH_STEP	(256UL << 10)
 #define SEARCH_MAX	(64UL << 20)
 #define IOV_BATCH	512
+/* The kernel's, in the flags of /proc/PID/stat. */
+#define PF_KTHREAD	0x00200000
 
-/* State and start of the process; false when there is none. */
-static bool proc_state(pid_t pid, char *state, uint64_t *started)
+/* Of the words in /proc/PID/stat. */
+struct stat_words {
+	char state;
+	uint64_t flags;
+	uint64_t started;
+};
+
+/* False when there is no such process. */
+static bool proc_state(pid_t pid, struct stat_words *w)
 {
 	char path[32], line[1024], *p;
 	size_t len;
@@ -59,25 +68,25 @@ static bool proc_state(pid_t pid, char *state, uint64_t *started)
 	if (!p || p[1] != ' ')
 		return false;
 	p += 2;
-	*state = *p;
-	/* the start is the 22nd word, the state the third */
+	*w = (struct stat_words){ .state = *p };
+	/* the state is the third word, flags the 9th, the start the 22nd */
 	for (i = 3; i < 22 && p; i++) {
+		if (i == 9)
+			w->flags = strtoull(p, NULL, 10);
 		p = strchr(p, ' ');
 		p += p != NULL;
 	}
-	*started = p ? strtoull(p, NULL, 10) : 0;
+	w->started = p ? strtoull(p, NULL, 10) : 0;
 	return true;
 }
 
 bool target_gone(const struct target *t)
 {
-	uint64_t started;
-	char state;
+	struct stat_words w;
 
 	if (!t->live)
 		return false;
-	return !proc_state(t->pid, &state, &started) || started != t->started ||
-	       strchr("ZXx", state);
+	return !proc_state(t->pid, &w) || w.started != t->started || strchr("ZXx", w.state);
 }
 
 int target_failed(const struct target *t, const char *what)
@@ -309,18 +318,34 @@ static void read_auxv(struct target *t)
 		fclose(f);
 }
 
+/* Numbers in a /proc of another namespace are those of others. */
+static bool proc_is_ours(void)
+{
+	char self[16] = "";
+	ssize_t n = readlink("/proc/self", self, sizeof(self) - 1);
+
+	return n > 0 && parse_number(self, INT_MAX) == (unsigned long)getpid();
+}
+
 static int open_process(struct target *t, pid_t pid)
 {
-	char path[32], state;
+	struct stat_words w;
+	char path[32];
 	size_t len;
 	FILE *f;
 
 	t->pid = pid;
 	t->live = true;
-	if (!proc_state(pid, &state, &t->started))
+	if (!proc_is_ours())
+		return fail("%s: /proc is not there, or of another pid namespace than this; "
+			    "mount one", t->name);
+	if (!proc_state(pid, &w))
 		return fail("%s: no such process", t->name);
-	if (strchr("ZXx", state))
+	t->started = w.started;
+	if (strchr("ZXx", w.state))
 		return fail("%s: the process has ended", t->name);
+	if (w.flags & PF_KTHREAD)
+		return fail("%s: is a thread of the kernel, which has no heap", t->name);
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
 	f = fopen(path, "re");
 	if (f) {
@@ -343,7 +368,7 @@ static int open_process(struct target *t, pid_t pid)
 		return 0;
 	if (target_gone(t))
 		return target_failed(t, "");
-	/* a kernel thread, a program that is just being started, or none of ours */
+	/* a program that is just being started, or none of ours */
 	return fail("%s: no heaparena in this process", t->name);
 }
 
