@@ -31,6 +31,21 @@ check "the link leads to it" test "$(readlink "$libdir/libheaparena.so")" = libh
 check "ha finds the library beside it" \
 	test "$(env -u HA_LIB "$root/opt/ha/bin/ha" run printenv LD_PRELOAD)" -ef "$libdir/libheaparena.so.1"
 
+# Other folders: within PREFIX the tree may move, beyond it that is the place.
+# (each file by hand: an installation takes seconds)
+# placed BIN LIB: what `make install` would put there
+placed()
+{
+	mkdir -p "$1" "$2" && cp "$HA_BUILD/ha" "$1" && cp "$HA_BUILD/libheaparena.so.1" "$2" &&
+		[ "$(env -u HA_LIB "$1/ha" run printenv LD_PRELOAD)" -ef "$2/libheaparena.so.1" ]
+}
+check "make, libraries deeper" mk all LIBDIR=/opt/ha/lib/deep
+check "ha finds the library there" placed "$tmp/deep/bin" "$tmp/deep/lib/deep"
+check "make, libraries apart" mk all LIBDIR="$tmp/apart"
+check "ha finds the library apart" placed "$tmp/other/bin" "$tmp/apart"
+check "make, as before" mk all
+check "compiles nothing more" test -z "$(mk -s all)"
+
 # ---- programs ----------------------------------------------------------------
 
 cat >"$tmp/app.c" <<'END'

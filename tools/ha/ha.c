@@ -12,9 +12,9 @@
  * signals, status and terminal are the program's own; with --leaks one waits for
  * the program's end to report.
  *
- * The library is looked for beside this program (a build folder), then in lib/
- * beside its folder (an installation), then left to the dynamic linker's own
- * path. HA_LIB in the environment comes before all three.
+ * The library is looked for beside this program (a build folder), then where
+ * `make install` puts it (LIBDIR), in lib/ beside the program's folder, and then
+ * left to the dynamic linker's own path. HA_LIB in the environment comes before all of these.
  *
  * Exit status of a failure of ours: 2 for usage; of run, 126 and 127 as the shell
  * has them, else 1. Links nothing of the library.
@@ -82,7 +82,7 @@ static int usage(void)
  */
 static void find_library(char *path)
 {
-	static const char *const places[] = { "/", "/../lib/" };
+	static const char *const places[] = { "", HA_LIBDIR "/", "../lib/" };
 	const char *env = getenv("HA_LIB");
 	char dir[PATH_MAX];
 	ssize_t len;
@@ -96,9 +96,10 @@ static void find_library(char *path)
 	if (len > 0) {
 		dir[len] = 0;
 		*strrchr(dir, '/') = 0;
-		for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-			int n = snprintf(path, PATH_MAX, "%s%s" LIB_NAME, dir,
-					 places[i]);
+		for (i = 0; i < ARRAY_SIZE(places); i++) {
+			bool absolute = *places[i] == '/';
+			int n = snprintf(path, PATH_MAX, "%s%s%s" LIB_NAME, absolute ? "" : dir,
+					 absolute ? "" : "/", places[i]);
 
 			if (n < PATH_MAX && !access(path, R_OK))
 				return;
