@@ -8,7 +8,8 @@
  *	ha help
  *
  * `run` is exec with two variables set: LD_PRELOAD, to which the library is put
- * in front, and, with -c, HEAPARENA_CONF. No process of ours stays behind, so
+ * in front, and, with -c, HEAPARENA_CONF, behind whose options those of CONF are put:
+ * a later one counts. No process of ours stays behind, so
  * signals, status and terminal are the program's own; with --leaks one waits for
  * the program's end to report.
  *
@@ -46,7 +47,8 @@ static const char usage_text[] =
 	"       ha version\n"
 	"       ha help\n"
 	"\n"
-	"run      start PROGRAM on heaparena; CONF is \"key:value,key:value\":\n"
+	"run      start PROGRAM on heaparena; CONF is \"key:value,key:value\", put behind what\n"
+	"         HEAPARENA_CONF has; of two with one key the later counts:\n"
 	"           check:on|off               detection of misuse\n"
 	"           numa:off|advisory|strict|fake=N\n"
 	"           rseq:on|off                restartable sequences\n"
@@ -114,17 +116,17 @@ static bool splits(const char *path)
 	return strpbrk(path, ": \t\n");
 }
 
-static int preload(const char *lib)
+/* The variable @name becomes "@a@between@b"; one alone where the other is not there. */
+static int set_both(const char *name, const char *a, const char *between, const char *b)
 {
-	const char *old = getenv("LD_PRELOAD");
 	char *both;
 	int err;
 
-	if (!old || !*old)
-		return setenv("LD_PRELOAD", lib, 1);
-	if (asprintf(&both, "%s:%s", lib, old) < 0)
+	if (!a || !*a || !b || !*b)
+		return setenv(name, a && *a ? a : b ? b : "", 1);
+	if (asprintf(&both, "%s%s%s", a, between, b) < 0)
 		return -1;
-	err = setenv("LD_PRELOAD", both, 1);
+	err = setenv(name, both, 1);
 	free(both);
 	return err;
 }
@@ -160,12 +162,13 @@ int cmd_run(int argc, char **argv)
 			lib);
 		return 126;
 	}
-	if (preload(lib) || (conf && setenv("HEAPARENA_CONF", conf, 1))) {
+	if (set_both("LD_PRELOAD", lib, ":", getenv("LD_PRELOAD")) ||
+	    (conf && set_both("HEAPARENA_CONF", getenv("HEAPARENA_CONF"), ",", conf))) {
 		fprintf(stderr, "ha: %s\n", strerror(errno));
 		return 126;
 	}
 	if (leaks)
-		return leaks_run(conf, argv + optind);
+		return leaks_run(argv + optind);
 	execvp(argv[optind], argv + optind);
 	saved = errno;
 	fprintf(stderr, "ha: %s: %s\n", argv[optind], strerror(saved));
