@@ -382,9 +382,22 @@ check "top of a core file" refused 1 "does not change\|not a core" "$ha" top "${
 check "diff of no JSON" refused 1 "not a core file" "$ha" diff "$tmp/noise" "$tmp/noise"
 echo '{"some": "thing"}' >"$tmp/thing.json"
 check "diff of other JSON" refused 1 "not the output" "$ha" diff "$tmp/thing.json" "$tmp/thing.json"
+python3 -c 'print("""{"heaparena": 1, "totals": {}, "classes": [%s{}]}""" % ("{}," * 300000))' >"$tmp/thing.json"
+check "diff of more classes than there are" refused 1 "not the output" \
+	"$ha" diff "$tmp/thing.json" "$tmp/thing.json"
 echo '{"heaparena": 1, ' >"$tmp/thing.json"
 check "diff of half a file" refused 1 "neither a core file nor JSON" \
 	"$ha" diff "$tmp/thing.json" "$tmp/thing.json"
+# what never ends: blanks, zeroes, a text in JSON
+check "diff of zeroes" refused 1 "not a core file" "$ha" diff /dev/zero /dev/zero
+check "diff of blanks" refused 1 "not a core file" "$ha" diff <(yes '' 2>/dev/null) /dev/zero
+check "diff of JSON without an end" refused 1 "longer than any" \
+	"$ha" diff <(printf '{"a":"'; tr '\0' x </dev/zero 2>/dev/null) /dev/zero
+if [ "$(cat /proc/2/comm 2>/dev/null)" = kthreadd ]; then
+	check "a thread of the kernel" refused 1 "a thread of the kernel" "$ha" stat 2
+else
+	skip "a thread of the kernel" "none is seen here"
+fi
 
 # same_line LINE FILE: that is all that the file has
 same_line()
@@ -442,6 +455,10 @@ done
 check "a name of controls: JSON has it" python3 -c '
 import json, sys
 assert json.load(sys.stdin)["command"] == "?]0;?name???"' < <("$ha" stat --json "$pid")
+finish
+
+check "starts" launch "$tmp/known" ""
+check "diff of two pipes" "$ha" diff <("$ha" stat --json "$pid") <("$ha" stat --json "$pid")
 finish
 
 # ---- damage -----------------------------------------------------------------

@@ -89,6 +89,21 @@ bool target_gone(const struct target *t)
 	return !proc_state(t->pid, &w) || w.started != t->started || strchr("ZXx", w.state);
 }
 
+int target_forbidden(const struct target *t, const char *what)
+{
+	int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+	char scope = '0';
+
+	if (fd >= 0) {
+		if (read(fd, &scope, 1) != 1)
+			scope = '0';
+		close(fd);
+	}
+	return fail("%s: not allowed to %s; be %sroot%s", t->name, what,
+		    scope == '0' ? "its user, or " : "",
+		    scope == '0' ? "" : ", or set kernel.yama.ptrace_scope to 0");
+}
+
 int target_failed(const struct target *t, const char *what)
 {
 	int err = errno;
@@ -359,8 +374,7 @@ static int open_process(struct target *t, pid_t pid)
 	t->mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (!read_maps(t) || (t->mem < 0 && errno != ENOENT)) {
 		if (errno == EACCES || errno == EPERM)
-			return fail("%s: not allowed to read this process; "
-				    "be its user, or root", t->name);
+			return target_forbidden(t, "read this process");
 		return target_failed(t, "its mappings");
 	}
 	read_auxv(t);
