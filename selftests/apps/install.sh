@@ -173,6 +173,12 @@ check "completion: behind a comma" offers "ha run -c check:off,th" off,thp:auto 
 check "completion: programs" offers "ha run prin" printenv printf
 check "completion: programs behind options" offers "ha run -c check:on prin" printenv
 touch "$tmp/argument.file"
+check "completion: options of run" offers "ha run -" -c --leaks
+check "completion: programs behind --leaks" offers "ha run --leaks -c check:on prin" printenv printf
+check "completion: orders to a process" offers "ha prof 123 " start stop dump
+check "completion: an order begun" test "$(complete_words 'ha prof 123 st' | tr '\n' ' ')" = "start stop "
+check "completion: none to a file" test -z "$(complete_words "ha prof $tmp/arg st")"
+check "completion: options of prof" offers "ha prof 123 --" --text --svg --peak
 check "completion: their arguments" offers "ha run ls $tmp/arg" "$tmp/argument.file"
 
 # Options: what conf.c takes, README.md and the page tell of, and no other.

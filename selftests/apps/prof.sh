@@ -131,6 +131,16 @@ for f in sys.argv[1:]: E.parse(f)' "$tmp"/*.pb.svg
 else
 	skip "that is well-formed" "no python3 here"
 fi
+cd "$tmp" || exit
+status 0 "$ha" prof "$prof" --svg -o -
+check "a flame graph on standard output" grep -q '<title>lose' "$tmp/out"
+status 0 "$ha" prof "$prof" -o -
+check "and a table" grep -q ' lose$' "$tmp/out"
+check "and no file of that name" test ! -e -
+check "a table in a file" status 0 "$ha" prof "$prof" -o "$tmp/table"
+check "has it" grep -q ' lose$' "$tmp/table"
+check "a table to a full disk" status 1 "$ha" prof "$prof" -o /dev/full
+cd "$top" || exit
 head -c 300 "$prof" >"$tmp/cut.pb"
 check "half of a profile is none" status 1 "$ha" prof "$tmp/cut.pb"
 check "nor is another file" status 1 "$ha" prof "$tmp/known.c"
@@ -354,6 +364,13 @@ if gcc -g -O2 -o "$tmp/rest" "$tmp/rest.c" 2>"$tmp/err"; then
 	check "then it has begun" status 0 "$ha" prof "$rest"
 	check "with what it allocates" grep -qE ' (8[0-9]|9[0-9]|1[0-3][0-9])\.[0-9] MiB .* keep$' "$tmp/out"
 	check "dump of it" status 0 "$ha" prof "$rest" dump -o "$tmp/rest.pb"
+	status 0 "$ha" prof "$rest" dump -o -
+	cp "$tmp/out" "$tmp/rest-out.pb"
+	check "dump to standard output" status 0 "$ha" prof "$tmp/rest-out.pb"
+	check "is one" grep -q ' keep$' "$tmp/out"
+	check "dump to a full disk" status 1 sh -c '"$0" prof "$1" dump -o - >/dev/full' "$ha" "$rest"
+	: >"$tmp/$rest"
+	check "a file of such a name is not meant" sh -c 'cd "$1" && "$0" prof "$2"' "$ha" "$tmp" "$rest"
 	if command -v go >/dev/null && go tool -n pprof >/dev/null 2>&1; then
 		status 0 go tool pprof -top "$tmp/rest.pb"
 		check "go tool pprof reads a dump" grep -qE ' keep$' "$tmp/out"

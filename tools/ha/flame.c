@@ -231,7 +231,7 @@ int report_flame(const struct profile *p, const struct view *v, const char *path
 	bool ok;
 
 	g.scale = g.all ? (WIDTH - 2 * MARGIN) / g.all : 0;
-	g.f = fopen(path, "we");
+	g.f = is_stdout(path) ? stdout : fopen(path, "we");
 	if (!g.f)
 		return fail("%s: %s", path, strerror(errno));
 	put_head(&g, p, v, HEAD + depth_of(root, &g) * ROW + MARGIN, root->objects);
@@ -240,6 +240,8 @@ int report_flame(const struct profile *p, const struct view *v, const char *path
 	else
 		fprintf(g.f, "<text x=\"%.0f\" y=\"70\">nothing</text>\n", MARGIN);
 	fputs("</svg>\n", g.f);
+	if (g.f == stdout)
+		return 0;
 	ok = !ferror(g.f);
 	if (fclose(g.f) || !ok)
 		return fail("%s: %s", path, strerror(errno));

@@ -21,6 +21,8 @@ extern void (*before_fail)(void);
 void *xalloc(size_t nr, size_t size);
 /* A list of @nr elements, which has room for one more, zeroes, behind them: what @list is now. */
 void *xgrow(void *list, size_t nr, size_t size);
+/* Is it "-", which stands for standard output? */
+bool is_stdout(const char *path);
 /* Reads all of stdin's kind of numbers: a count from 1 to @max; 0 when it is none. */
 unsigned long parse_number(const char *text, unsigned long max);
 

@@ -405,7 +405,7 @@ int cmd_leaks(int argc, char **argv)
 	if (!parse_options(argc, argv, &o, &signal))
 		return EXIT_USAGE;
 	what = argv[optind];
-	pid = access(what, F_OK) ? parse_number(what, MAX_PID) : 0;
+	pid = parse_number(what, MAX_PID);
 	if (!source_by_signal(pid, signal) && (pid || source_is_core(what))) {
 		ret = look_at(what, &o);
 	} else if (o.lost_only || o.stop || o.json) {

@@ -345,7 +345,7 @@ static int draw(struct map *m)
 
 static int save(const struct map *m, const char *path, const char *body, size_t size)
 {
-	FILE *f = strcmp(path, "-") ? fopen(path, "we") : stdout;
+	FILE *f = is_stdout(path) ? stdout : fopen(path, "we");
 	bool bad;
 
 	if (!f)

@@ -83,7 +83,7 @@ static int of_signal(pid_t pid, int signal, struct profile *p)
 /* A profile of a process, by number, of a core file, or of a file. */
 static int profile_raw(const char *what, int signal, struct profile *p)
 {
-	pid_t pid = access(what, F_OK) ? parse_number(what, MAX_PID) : 0;
+	pid_t pid = parse_number(what, MAX_PID);
 
 	if (source_by_signal(pid, signal))
 		return of_signal(pid, signal, p);

@@ -113,6 +113,11 @@ void *xgrow(void *list, size_t nr, size_t size)
 	return list;
 }
 
+bool is_stdout(const char *path)
+{
+	return !strcmp(path, "-");
+}
+
 unsigned long parse_number(const char *text, unsigned long max)
 {
 	unsigned long n;
