@@ -512,6 +512,12 @@ if [ -n "$core" ]; then
 	o = place(addr)
 	c[o:o + 8] = struct.pack("<Q", 2)
 	save("twice", c)
+	# the newest stack of the profile has none but itself behind it
+	def value(name):
+	    return struct.unpack_from("<Q", core, core.find(name + b"\0", at - 65536) + 56)[0]
+	newest = struct.unpack_from("<Q", core, place(value(b"stacks_newest")))[0]
+	o = place(newest + value(b"profile_stack.older"))
+	save("ring", core[:o] + struct.pack("<Q", newest) + core[o + 8:])
 	save("half", core[:len(core) // 2])
 	save("head", core[:5000])
 	# The description: any byte of it and its tables. What it leads to: words all over.
@@ -551,7 +557,11 @@ if [ -n "$core" ]; then
 		check "an arena that is there twice: $verb" refused 1 \
 			"the heap is damaged: .* overlap" "$ha" ${verb} "$tmp/twice"
 	done
-	rm -f "$tmp/format" "$tmp/unused" "$tmp/twice"
+	for verb in prof leaks; do
+		check "stacks that are a ring: $verb" refused 1 "the heap profile is damaged: .* ring" \
+			"$ha" $verb "$tmp/ring"
+	done
+	rm -f "$tmp/format" "$tmp/unused" "$tmp/twice" "$tmp/ring"
 	for file in half head damaged0 damaged1 damaged2 damaged3 damaged4 damaged5 damaged6 \
 		    damaged7 damaged8 damaged9 damaged10 damaged11; do
 		check "survives $file" survives "$tmp/$file"
