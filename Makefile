@@ -63,6 +63,12 @@ hostflags := -std=gnu11 -O2 $(warnings)
 # Options of the library's own, from the command line only: "check:off,limit:2G".
 CFLAGS_conf.o := -DCONF_FILE='"$(SYSCONFDIR)/heaparena.conf"' \
 	     $(if $(filter command,$(origin CONF)),-DCONF_BUILTIN='"$(CONF)"')
+# Where ha finds the library that it is installed with, from its own folder where
+# both are under PREFIX, so that the tree can move. Known to one object alone, which
+# follows it: an installation elsewhere compiles nothing else anew.
+libdir	 := $(if $(filter $(PREFIX)/%,$(LIBDIR)),../$(patsubst $(PREFIX)/%,%,$(LIBDIR)),$(LIBDIR))
+$(O)/u/tools/ha/ha.o: cppflags += -DHA_LIBDIR='"$(libdir)"'
+$(O)/u/tools/ha/ha.o: $(O)/.libdir
 abortflags := -O0 -Wno-use-after-free -Wno-free-nonheap-object
 # A sanitizer brings its own malloc: programs reach the library by its ha_* names.
 ifneq ($(SANITIZE),)
@@ -113,6 +119,10 @@ ifneq ($(filter-out help clean deps,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(file <$(O)/.flags),$(flagtext))
 $(shell mkdir -p $(O))
 $(file >$(O)/.flags,$(flagtext))
+endif
+ifneq ($(file <$(O)/.libdir),$(libdir))
+$(shell mkdir -p $(O))
+$(file >$(O)/.libdir,$(libdir))
 endif
 endif
 

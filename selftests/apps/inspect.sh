@@ -234,6 +234,39 @@ linked "static, stripped" -static -s
 linked "static PIE" -static-pie
 linked "unused sections dropped" -Wl,--gc-sections
 
+# The description lies across two steps of the search, wherever it is linked to.
+across()
+{
+	local pad=4096 tail=64 addr start at kind from size
+
+	# what is behind it moves it within its page, what is in front of it by pages
+	echo 'char PAD[SIZE] __attribute__((section(".data.rel.ro"), aligned(64))) = { 1 };' >"$tmp/pad.c"
+	for at in 1 2 3 4; do
+		cc -c -DPAD=front -DSIZE=$pad -o "$tmp/front.o" "$tmp/pad.c" || return
+		cc -c -DPAD=tail -DSIZE=$tail -o "$tmp/tail.o" "$tmp/pad.c" || return
+		# shellcheck disable=SC2086
+		compile linked -static "$tmp/front.o" "$HA_BUILD/libheaparena.a" "$tmp/tail.o" $libs || return
+		addr=$((0x$(nm "$tmp/linked" | awk '$3 == "heaparena_inspect" { print $1 }')))
+		while read -r kind _ from _ _ size _; do
+			[ "$kind" = LOAD ] && [ $addr -ge $((from)) ] &&
+				[ $addr -lt $((from + size)) ] && start=$((from & ~4095))
+		done < <(readelf -lW "$tmp/linked")
+		at=$(((addr - start) % 0x40000))
+		[ $at -ne $((0x40000 - 64)) ] || return 0
+		pad=$((pad + (0x3f000 - (at & ~4095))))
+		[ $pad -gt 0 ] || pad=$((pad + 0x40000))
+		tail=$((tail + (at + 64) % 4096))
+	done
+	return 1
+}
+if across; then
+	check "across two steps: starts" launch "$tmp/linked" ""
+	check "across two steps: it is found" "$ha" stat "$pid"
+	finish
+else
+	skip "across two steps" "does not link so here"
+fi
+
 # The library's file is gone, or in a place that only the process sees.
 cp "$same_layout" "$tmp/libheaparena.so.1"
 compile other "$same_layout" -Wl,-rpath,"$tmp"
@@ -349,9 +382,22 @@ check "top of a core file" refused 1 "does not change\|not a core" "$ha" top "${
 check "diff of no JSON" refused 1 "not a core file" "$ha" diff "$tmp/noise" "$tmp/noise"
 echo '{"some": "thing"}' >"$tmp/thing.json"
 check "diff of other JSON" refused 1 "not the output" "$ha" diff "$tmp/thing.json" "$tmp/thing.json"
+python3 -c 'print("""{"heaparena": 1, "totals": {}, "classes": [%s{}]}""" % ("{}," * 300000))' >"$tmp/thing.json"
+check "diff of more classes than there are" refused 1 "not the output" \
+	"$ha" diff "$tmp/thing.json" "$tmp/thing.json"
 echo '{"heaparena": 1, ' >"$tmp/thing.json"
 check "diff of half a file" refused 1 "neither a core file nor JSON" \
 	"$ha" diff "$tmp/thing.json" "$tmp/thing.json"
+# what never ends: blanks, zeroes, a text in JSON
+check "diff of zeroes" refused 1 "not a core file" "$ha" diff /dev/zero /dev/zero
+check "diff of blanks" refused 1 "not a core file" "$ha" diff <(yes '' 2>/dev/null) /dev/zero
+check "diff of JSON without an end" refused 1 "longer than any" \
+	"$ha" diff <(printf '{"a":"'; tr '\0' x </dev/zero 2>/dev/null) /dev/zero
+if [ "$(cat /proc/2/comm 2>/dev/null)" = kthreadd ]; then
+	check "a thread of the kernel" refused 1 "a thread of the kernel" "$ha" stat 2
+else
+	skip "a thread of the kernel" "none is seen here"
+fi
 
 # same_line LINE FILE: that is all that the file has
 same_line()
@@ -380,6 +426,11 @@ else
 	skip "another user's process" "no root to become another user here"
 fi
 check "cannot write the picture" refused 1 "No such file" "$ha" map "$pid" -o "$tmp/no/where.svg"
+for line in "stat $pid" "stat --json $pid" "walk $pid" "walk --json -v $pid" "map -o - $pid" \
+	    "top -n 1 $pid" "diff $pid $pid"; do
+	check "to a full disk: ${line% "$pid"}" refused 1 "^ha: cannot write" \
+		sh -c "'$ha' $line >/dev/full"
+done
 "$ha" top -d 0.05 "$pid" >"$tmp/out" 2>"$tmp/err" &
 looker=$!
 within 20 test -s "$tmp/out"
@@ -389,6 +440,25 @@ wait $looker
 status=$?
 check "a process that ends meanwhile: status $status" test "$status" -eq 1
 check "and one line says so" same_line "ha: $pid: the process has ended" "$tmp/err"
+finish
+
+# What a program calls itself is shown, and does nothing to the terminal.
+evil=$'\e]0;\tname\xc3\n\x7f'
+cp "$tmp/known" "$tmp/$evil"
+check "a name of controls: starts" launch "$tmp/$evil" ""
+for line in "stat $pid" "top -n 1 $pid" "map -o - $pid"; do
+	# shellcheck disable=SC2086
+	"$ha" $line >"$tmp/out" 2>"$tmp/err"
+	check "a name of controls: ${line% "$pid"}" grep -aqF '?]0;?name???' "$tmp/out"
+	check "and no control" test -z "$(tr -d ' -~\n' <"$tmp/out")"
+done
+check "a name of controls: JSON has it" python3 -c '
+import json, sys
+assert json.load(sys.stdin)["command"] == "?]0;?name???"' < <("$ha" stat --json "$pid")
+finish
+
+check "starts" launch "$tmp/known" ""
+check "diff of two pipes" "$ha" diff <("$ha" stat --json "$pid") <("$ha" stat --json "$pid")
 finish
 
 # ---- damage -----------------------------------------------------------------
@@ -428,6 +498,26 @@ if [ -n "$core" ]; then
 	    if kind == 1 and v <= addr < v + size:
 	        o += addr - v
 	        save("unused", core[:o] + bytes(8) + core[o + 8:])
+	# the first arena a second time: addresses are found as above
+	def place(addr):
+	    for i in range(n):
+	        kind, _, o, v, _, size = struct.unpack_from("<IIQQQQ", core, off + 56 * i)
+	        if kind == 1 and v <= addr < v + size:
+	            return o + addr - v
+	walk = core.find(b"arenas_walk\0", at - 65536)
+	block = struct.unpack_from("<Q", core, place(struct.unpack_from("<Q", core, walk + 56)[0]))[0]
+	first = place(struct.unpack_from("<Q", core, place(block))[0])
+	c = bytearray(core)
+	c[first + 8:first + 16] = c[first:first + 8]
+	o = place(addr)
+	c[o:o + 8] = struct.pack("<Q", 2)
+	save("twice", c)
+	# the newest stack of the profile has none but itself behind it
+	def value(name):
+	    return struct.unpack_from("<Q", core, core.find(name + b"\0", at - 65536) + 56)[0]
+	newest = struct.unpack_from("<Q", core, place(value(b"stacks_newest")))[0]
+	o = place(newest + value(b"profile_stack.older"))
+	save("ring", core[:o] + struct.pack("<Q", newest) + core[o + 8:])
 	save("half", core[:len(core) // 2])
 	save("head", core[:5000])
 	# The description: any byte of it and its tables. What it leads to: words all over.
@@ -462,7 +552,16 @@ if [ -n "$core" ]; then
 	check "a heap that is not used yet" refused 1 "has not been used yet" \
 		"$ha" stat "$tmp/unused"
 	check "and its walk" refused 1 "has not been used yet" "$ha" walk "$tmp/unused"
-	rm -f "$tmp/format" "$tmp/unused"
+	for verb in walk leaks "map -o $tmp/x.svg"; do
+		# shellcheck disable=SC2086
+		check "an arena that is there twice: $verb" refused 1 \
+			"the heap is damaged: .* overlap" "$ha" ${verb} "$tmp/twice"
+	done
+	for verb in prof leaks; do
+		check "stacks that are a ring: $verb" refused 1 "the heap profile is damaged: .* ring" \
+			"$ha" $verb "$tmp/ring"
+	done
+	rm -f "$tmp/format" "$tmp/unused" "$tmp/twice" "$tmp/ring"
 	for file in half head damaged0 damaged1 damaged2 damaged3 damaged4 damaged5 damaged6 \
 		    damaged7 damaged8 damaged9 damaged10 damaged11; do
 		check "survives $file" survives "$tmp/$file"
@@ -509,6 +608,46 @@ assert termios.tcgetattr(slave) == before, "the terminal is not as it was"
 assert seen.rstrip().endswith(b"\x1b[?1049l"), seen[-50:]
 PY
 check "top: on a terminal, until q, which is as before then" test ! -s "$tmp/pty"
+comment "$tmp/pty"
+# Ended by a signal, of its own or of the process: the terminal is as before, and what is
+# said of it comes behind that.
+python3 - "$ha" "$pid" >"$tmp/pty" 2>&1 <<'PY'
+import os, pty, resource, select, signal, sys, termios, time
+ha, pid = sys.argv[1:]
+def top(killed, sig):
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    child = os.fork()
+    if not child:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for fd in 0, 1, 2:
+            os.dup2(slave, fd)
+        os.execv(ha, [ha, "top", "-d", "0.05", pid])
+    seen, end = b"", time.time() + 20
+    def read():
+        if select.select([master], [], [], 0.05)[0]:
+            return os.read(master, 65536)
+        return b""
+    while seen.count(b"fragmentation") < 2 and time.time() < end:
+        seen += read()
+    os.kill(killed or child, sig)
+    while time.time() < end:
+        seen += read()
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+    else:
+        os.kill(child, signal.SIGKILL)
+    seen += read()
+    assert termios.tcgetattr(slave) == before, ("the terminal is not as it was", sig)
+    return status, seen.partition(b"\x1b[?1049l")[1:]
+status, left = top(0, signal.SIGQUIT)
+assert status == signal.SIGQUIT and left[0], (status, left)
+status, left = top(int(pid), signal.SIGKILL)
+assert os.waitstatus_to_exitcode(status) == 1 and b"has ended" in left[1], (status, left)
+PY
+check "top: on a terminal, ended by signals" test ! -s "$tmp/pty"
 comment "$tmp/pty"
 finish
 

@@ -31,6 +31,21 @@ check "the link leads to it" test "$(readlink "$libdir/libheaparena.so")" = libh
 check "ha finds the library beside it" \
 	test "$(env -u HA_LIB "$root/opt/ha/bin/ha" run printenv LD_PRELOAD)" -ef "$libdir/libheaparena.so.1"
 
+# Other folders: within PREFIX the tree may move, beyond it that is the place.
+# (each file by hand: an installation takes seconds)
+# placed BIN LIB: what `make install` would put there
+placed()
+{
+	mkdir -p "$1" "$2" && cp "$HA_BUILD/ha" "$1" && cp "$HA_BUILD/libheaparena.so.1" "$2" &&
+		[ "$(env -u HA_LIB "$1/ha" run printenv LD_PRELOAD)" -ef "$2/libheaparena.so.1" ]
+}
+check "make, libraries deeper" mk all LIBDIR=/opt/ha/lib/deep
+check "ha finds the library there" placed "$tmp/deep/bin" "$tmp/deep/lib/deep"
+check "make, libraries apart" mk all LIBDIR="$tmp/apart"
+check "ha finds the library apart" placed "$tmp/other/bin" "$tmp/apart"
+check "make, as before" mk all
+check "compiles nothing more" test -z "$(mk -s all)"
+
 # ---- programs ----------------------------------------------------------------
 
 cat >"$tmp/app.c" <<'END'
@@ -158,6 +173,12 @@ check "completion: behind a comma" offers "ha run -c check:off,th" off,thp:auto 
 check "completion: programs" offers "ha run prin" printenv printf
 check "completion: programs behind options" offers "ha run -c check:on prin" printenv
 touch "$tmp/argument.file"
+check "completion: options of run" offers "ha run -" -c --leaks
+check "completion: programs behind --leaks" offers "ha run --leaks -c check:on prin" printenv printf
+check "completion: orders to a process" offers "ha prof 123 " start stop dump
+check "completion: an order begun" test "$(complete_words 'ha prof 123 st' | tr '\n' ' ')" = "start stop "
+check "completion: none to a file" test -z "$(complete_words "ha prof $tmp/arg st")"
+check "completion: options of prof" offers "ha prof 123 --" --text --svg --peak
 check "completion: their arguments" offers "ha run ls $tmp/arg" "$tmp/argument.file"
 
 # Options: what conf.c takes, README.md and the page tell of, and no other.

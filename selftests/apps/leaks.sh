@@ -209,6 +209,32 @@ check "at exit" status 5 "$ha" run --leaks "$tmp/shared" "$tmp/truth" exit
 check "at exit: what is lost" sums "$tmp/err"
 check "at exit: by its stack" grep -qE '#[01]  lose  .*leaky\.c:[0-9]+$' "$tmp/err"
 check "no folder is left" test -z "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'ha-leaks.*' -newer "$tmp/shared")"
+# Paths that options cannot hold, and one from where the process goes away.
+# anew COMMAND...: the program tells of this run alone
+anew()
+{
+	rm -f "$tmp/truth/truth"
+	"$@"
+}
+long=$tmp/$(printf 'x%.0s' $(seq 100))
+mkdir "$tmp/a,b" "$tmp/a%pb" "$long" "$tmp/far"
+for dir in "$tmp/a,b" "$tmp/a%pb" "$long"; do
+	check "TMPDIR=.../${dir##*/}" anew status 5 env TMPDIR="$dir" "$ha" run --leaks "$tmp/shared" "$tmp/truth" exit
+	check "what is lost" sums "$tmp/err"
+	check "and where it was noted" grep -q '^ha: TMPDIR=.*/tmp is used' "$tmp/err"
+done
+check "TMPDIR=." anew status 5 sh -c 'cd "$1/far" && TMPDIR=. exec "$0" run --leaks sh -c "cd / && exec $1/shared $1/truth exit"' "$ha" "$tmp"
+check "what is lost from there" sums "$tmp/err"
+check "no folder is left there" test -z "$(ls "$tmp/far")"
+check "TMPDIR that is none" status 126 env TMPDIR="$tmp/none" "$ha" run --leaks true
+check "profiles are off for others" status 5 env HEAPARENA_CONF=prof:off "$ha" run --leaks "$tmp/shared" "$tmp/truth" exit
+check "at exit: by its stack, too" grep -qE '#[01]  lose  .*leaky\.c:[0-9]+$' "$tmp/err"
+if unshare -pf true 2>/dev/null; then
+	check "in a pid namespace" anew status 5 "$ha" run --leaks unshare -pf "$tmp/shared" "$tmp/truth" exit
+	check "what is lost there" sums "$tmp/err"
+else
+	skip "in a pid namespace" "may not make one"
+fi
 # nobody listens there: no process waits
 check "held by nobody" status 5 env "HEAPARENA_CONF=prof_hold:$tmp/none" \
 	LD_PRELOAD="$HA_LIB" "$tmp/shared" "$tmp/truth" exit

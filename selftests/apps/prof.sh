@@ -106,12 +106,53 @@ check "names in it" grep -q '<title>lose' "$tmp/flame.svg"
 if command -v python3 >/dev/null; then
 	check "that is well-formed" python3 -c 'import sys, xml.dom.minidom
 xml.dom.minidom.parse(sys.argv[1])' "$tmp/flame.svg"
+	# a name and a path that are cut where a character has two bytes; text that is none
+	python3 - "$tmp" <<'PY'
+import sys
+def field(nr, data):
+    if isinstance(data, int):
+        return bytes([nr << 3, data])
+    return bytes([nr << 3 | 2, len(data) & 127 | 128, len(data) >> 7]) + data
+for name in "", "x":
+    strings = b"", b"inuse_objects", b"inuse_space", ("/%s" % (name + "\u00e4" * 200)).encode() + b"\xff\x1b"
+    p = b"".join(field(6, s) for s in strings)
+    p += field(1, field(1, 1)) + field(1, field(1, 2))
+    p += field(3, field(1, 1) + field(2, 1) + field(3, 100) + field(5, 3))
+    p += field(4, field(1, 1) + field(2, 1) + field(3, 9)) + field(2, field(1, b"\1") + field(2, b"\7\7"))
+    open("%s/%s.pb" % (sys.argv[1], name + "\u00e4" * 100), "wb").write(p)
+PY
+	for cut in "$tmp"/*$'\xc3\xa4'.pb; do
+		check "a flame graph of other letters" status 0 "$ha" prof "$cut" --svg -o "$cut.svg"
+	done
+	check "they are well-formed" python3 -c 'import sys, xml.etree.ElementTree as E
+for f in sys.argv[1:]: E.parse(f)' "$tmp"/*.pb.svg
+	status 0 "$ha" prof "$cut"
+	check "names are text" grep -aq '??+0x8$' "$tmp/out"
 else
 	skip "that is well-formed" "no python3 here"
 fi
+cd "$tmp" || exit
+status 0 "$ha" prof "$prof" --svg -o -
+check "a flame graph on standard output" grep -q '<title>lose' "$tmp/out"
+status 0 "$ha" prof "$prof" -o -
+check "and a table" grep -q ' lose$' "$tmp/out"
+check "and no file of that name" test ! -e -
+check "a table in a file" status 0 "$ha" prof "$prof" -o "$tmp/table"
+check "has it" grep -q ' lose$' "$tmp/table"
+check "a table to a full disk" status 1 "$ha" prof "$prof" -o /dev/full
+cd "$top" || exit
 head -c 300 "$prof" >"$tmp/cut.pb"
 check "half of a profile is none" status 1 "$ha" prof "$tmp/cut.pb"
 check "nor is another file" status 1 "$ha" prof "$tmp/known.c"
+# a number in the place of a string; types and samples without a string behind them
+printf '\010\005\060\377\377\377\177' >"$tmp/number.pb"
+check "nor one that has a number for its strings" status 1 "$ha" prof "$tmp/number.pb"
+# inuse_objects and inuse_space alone, one sample without a stack
+printf '\062\0\062\015inuse_objects\062\013inuse_space\012\2\010\1\012\2\010\2\022\4\022\2\7\7' \
+	>"$tmp/live.pb"
+check "a profile of what lives alone" status 0 "$ha" prof "$tmp/live.pb"
+check "has no lifetimes" status 1 "$ha" prof "$tmp/live.pb" --lifetimes
+check "and it says so" grep -q 'how long objects lived' "$tmp/err"
 check "nor nothing" status 1 "$ha" prof /nowhere
 
 if command -v go >/dev/null && go tool -n pprof >/dev/null 2>&1; then
@@ -323,6 +364,13 @@ if gcc -g -O2 -o "$tmp/rest" "$tmp/rest.c" 2>"$tmp/err"; then
 	check "then it has begun" status 0 "$ha" prof "$rest"
 	check "with what it allocates" grep -qE ' (8[0-9]|9[0-9]|1[0-3][0-9])\.[0-9] MiB .* keep$' "$tmp/out"
 	check "dump of it" status 0 "$ha" prof "$rest" dump -o "$tmp/rest.pb"
+	status 0 "$ha" prof "$rest" dump -o -
+	cp "$tmp/out" "$tmp/rest-out.pb"
+	check "dump to standard output" status 0 "$ha" prof "$tmp/rest-out.pb"
+	check "is one" grep -q ' keep$' "$tmp/out"
+	check "dump to a full disk" status 1 sh -c '"$0" prof "$1" dump -o - >/dev/full' "$ha" "$rest"
+	: >"$tmp/$rest"
+	check "a file of such a name is not meant" sh -c 'cd "$1" && "$0" prof "$2"' "$ha" "$tmp" "$rest"
 	if command -v go >/dev/null && go tool -n pprof >/dev/null 2>&1; then
 		status 0 go tool pprof -top "$tmp/rest.pb"
 		check "go tool pprof reads a dump" grep -qE ' keep$' "$tmp/out"
@@ -340,6 +388,63 @@ if gcc -g -O2 -o "$tmp/rest" "$tmp/rest.c" 2>"$tmp/err"; then
 	fi
 	kill "$rest"
 	wait "$rest" 2>/dev/null
+	# Its file is seen by the process alone, or by nobody any more; another has its name.
+	# hidden COMMAND...: until it has allocated
+	hidden()
+	{
+		HEAPARENA_CONF=prof:4K LD_PRELOAD=$HA_LIB "$@" <"$tmp/to" >"$tmp/from" 8>&- 7>&- &
+		rest=$!
+		servers+=("$rest")
+		works
+	}
+	mkdir "$tmp/mnt"
+	cp "$(type -P sleep)" "$tmp/mnt/hidden"
+	if unshare -m true 2>/dev/null; then
+		check "in a mount namespace: works" hidden unshare -m sh -c \
+			'mount -t tmpfs none "$0/mnt" && cp "$0/rest" "$0/mnt/hidden" && exec "$0/mnt/hidden"' "$tmp"
+		status 0 "$ha" prof "$rest"
+		check "names of a file that only the process sees" grep -q ' keep$' "$tmp/out"
+		check "and nothing is wrong with it" test ! -s "$tmp/err"
+		kill "$rest"
+		wait "$rest" 2>/dev/null
+	else
+		skip "in a mount namespace" "may not make one"
+	fi
+	cp "$tmp/rest" "$tmp/gone"
+	check "of a deleted program: works" hidden "$tmp/gone"
+	rm "$tmp/gone"
+	status 0 "$ha" prof "$rest"
+	check "names of a deleted program" grep -q ' keep$' "$tmp/out"
+	kill "$rest"
+	wait "$rest" 2>/dev/null
+	if unshare -pf true 2>/dev/null; then
+		cat >"$tmp/pause.c" <<-'END'
+		#include <stdlib.h>
+		#include <unistd.h>
+		static void *volatile kept;
+		int main(void)
+		{
+			for (kept = malloc(1000000);;)
+				pause();
+		}
+		END
+		gcc -g -O2 -fno-builtin -o "$tmp/pause" "$tmp/pause.c"
+		HEAPARENA_CONF=prof:1,prof_signal:45 LD_PRELOAD=$HA_LIB \
+			unshare -pf --kill-child "$tmp/pause" &
+		servers+=($!)
+		inside()
+		{
+			rest=$(pgrep -x -P "$1" pause) && "$ha" prof "$rest" | grep -q ' main$'
+		}
+		check "in a pid namespace: its profile" within 20 inside $!
+		check "by its signal it is none" status 1 "$ha" prof "$rest" dump -s 45 -o "$tmp/none.pb"
+		check "and why" grep -q 'pid namespace' "$tmp/err"
+		kill -KILL "$rest"
+		check "with the /proc of another" status 1 unshare -pf "$ha" stat 1
+		check "nobody is mistaken for another" grep -q '/proc is .* of another pid namespace' "$tmp/err"
+	else
+		skip "in a pid namespace" "may not make one"
+	fi
 	# who is not its user
 	if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 		rest ""

@@ -84,6 +84,19 @@ static int signal_of(pid_t pid)
 	return nr;
 }
 
+/* How many namespaces of numbers it is in, of those that are ours or inside of ours. */
+static size_t nr_namespaces(pid_t pid)
+{
+	size_t size, nr = 0;
+	char *status = proc_file(pid, "status", &size);
+	char *p = status ? strstr(status, "\nNSpid:") : NULL;
+
+	for (p = p ? p + 1 : NULL; p && *p && *p != '\n'; p++)
+		nr += *p == '\t';
+	free(status);
+	return nr;
+}
+
 /* The signals that it catches: bit N - 1 for N. */
 static uint64_t caught_by(pid_t pid)
 {
@@ -193,6 +206,9 @@ int control_dump(pid_t pid, int signal, const uint8_t **data, size_t *size)
 
 	if (fd < 0)
 		return fail("memfd_create: %s", strerror(errno));
+	if (nr_namespaces(pid) > nr_namespaces(getpid()))
+		return fail("%d: is in a pid namespace of its own, where it cannot open a file of "
+			    "ours: be its user, or root, and leave out -s", (int)pid);
 	fflush(stdout);
 	child = fork();
 	if (!child)

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "target.h"
+#include "text.h"
 
 #define MAX_THREADS	(1UL << 20)
 
@@ -111,6 +112,7 @@ static void core_process(struct target *t, const char *desc, size_t size)
 	memcpy(&info, desc, sizeof(info));
 	t->pid = info.pid;
 	memcpy(t->command, info.fname, sizeof(info.fname));
+	clean_text(t->command);
 }
 
 /* A thread: its registers stand behind what signals it has. */
@@ -222,7 +224,8 @@ int core_open(struct target *t, const char *path)
 	Elf *elf;
 	int fd, ret;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* a pipe is none, and nobody is waited for to write to it */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0 || fstat(fd, &st)) {
 		ret = fail("%s: %s", path, strerror(errno));
 		if (fd >= 0)

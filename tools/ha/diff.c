@@ -146,9 +146,9 @@ static void print_heaps(const struct figures *a, const struct figures *b)
 
 static int figures_any(const char *what, struct figures *f)
 {
-	if (!parse_number(what, INT32_MAX) && json_is(what))
-		return figures_of_json(what, f);
-	return figures_of(what, f);
+	FILE *json = parse_number(what, INT32_MAX) ? NULL : json_begin(what);
+
+	return json ? figures_of_json(what, json, f) : figures_of(what, f);
 }
 
 int cmd_diff(int argc, char **argv)

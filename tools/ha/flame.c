@@ -123,15 +123,33 @@ static size_t depth_of(const struct node *n, const struct flame *g)
 	return deepest + 1;
 }
 
+/* Characters of @s, and bytes that are none. */
+static size_t nr_chars(const char *s)
+{
+	size_t nr = 0;
+
+	for (; *s; nr++)
+		s += char_length(s) ? char_length(s) : 1;
+	return nr;
+}
+
+/* At most @max characters: what is cut within one, or is none, is no XML. */
 static void put_escaped(FILE *f, const char *s, size_t max)
 {
-	for (; *s && max; s++, max--) {
+	size_t n;
+
+	for (; *s && max; s += n ? n : 1, max--) {
+		n = char_length(s);
 		switch (*s) {
 		case '<': fputs("&lt;", f); break;
 		case '>': fputs("&gt;", f); break;
 		case '&': fputs("&amp;", f); break;
 		case '"': fputs("&quot;", f); break;
-		default: fputc((unsigned char)*s < ' ' ? '?' : *s, f);
+		default:
+			if (n)
+				fwrite(s, 1, n, f);
+			else
+				fputc('?', f);
 		}
 	}
 }
@@ -149,7 +167,7 @@ static void colour(const char *name, char *to, size_t size)
 /* The name, or as much of it as there is room for, with two dots. */
 static void put_label(const struct flame *g, const char *name, double x, double y, double width)
 {
-	size_t room = width > 8 ? (size_t)((width - 8) / CHAR) : 0, len = strlen(name);
+	size_t room = width > 8 ? (size_t)((width - 8) / CHAR) : 0, len = nr_chars(name);
 
 	if (room < 3)
 		return;
@@ -213,7 +231,7 @@ int report_flame(const struct profile *p, const struct view *v, const char *path
 	bool ok;
 
 	g.scale = g.all ? (WIDTH - 2 * MARGIN) / g.all : 0;
-	g.f = fopen(path, "we");
+	g.f = is_stdout(path) ? stdout : fopen(path, "we");
 	if (!g.f)
 		return fail("%s: %s", path, strerror(errno));
 	put_head(&g, p, v, HEAD + depth_of(root, &g) * ROW + MARGIN, root->objects);
@@ -222,6 +240,8 @@ int report_flame(const struct profile *p, const struct view *v, const char *path
 	else
 		fprintf(g.f, "<text x=\"%.0f\" y=\"70\">nothing</text>\n", MARGIN);
 	fputs("</svg>\n", g.f);
+	if (g.f == stdout)
+		return 0;
 	ok = !ferror(g.f);
 	if (fclose(g.f) || !ok)
 		return fail("%s: %s", path, strerror(errno));

@@ -8,13 +8,14 @@
  *	ha help
  *
  * `run` is exec with two variables set: LD_PRELOAD, to which the library is put
- * in front, and, with -c, HEAPARENA_CONF. No process of ours stays behind, so
+ * in front, and, with -c, HEAPARENA_CONF, behind whose options those of CONF are put:
+ * a later one counts. No process of ours stays behind, so
  * signals, status and terminal are the program's own; with --leaks one waits for
  * the program's end to report.
  *
- * The library is looked for beside this program (a build folder), then in lib/
- * beside its folder (an installation), then left to the dynamic linker's own
- * path. HA_LIB in the environment comes before all three.
+ * The library is looked for beside this program (a build folder), then where
+ * `make install` puts it (LIBDIR), in lib/ beside the program's folder, and then
+ * left to the dynamic linker's own path. HA_LIB in the environment comes before all of these.
  *
  * Exit status of a failure of ours: 2 for usage; of run, 126 and 127 as the shell
  * has them, else 1. Links nothing of the library.
@@ -46,7 +47,8 @@ static const char usage_text[] =
 	"       ha version\n"
 	"       ha help\n"
 	"\n"
-	"run      start PROGRAM on heaparena; CONF is \"key:value,key:value\":\n"
+	"run      start PROGRAM on heaparena; CONF is \"key:value,key:value\", put behind what\n"
+	"         HEAPARENA_CONF has; of two with one key the later counts:\n"
 	"           check:on|off               detection of misuse\n"
 	"           numa:off|advisory|strict|fake=N\n"
 	"           rseq:on|off                restartable sequences\n"
@@ -61,11 +63,13 @@ static const char usage_text[] =
 	"         HA_LIB in the environment names another " LIB_NAME "\n"
 	"stat     what a heap has: memory by kind, by node, by size class\n"
 	"top      the same live, with rates; q ends it\n"
-	"map      the heap as a picture, SVG: every page, its kind, size class and fill\n"
+	"map      the heap as a picture, SVG: every page, its kind, size class and fill;\n"
+	"         -o -: on standard output\n"
 	"walk     live objects by size class; -v: each of them\n"
 	"diff     what has grown between two outputs of stat --json, cores, processes\n"
 	"prof     the heap profile of a process, a core file, or in a file: by function,\n"
-	"         as stacks, by lifetime, as a flame graph; -s: by the process's prof_signal\n"
+	"         as stacks, by lifetime, as a flame graph; -o -: on standard output;\n"
+	"         -s: by the process's prof_signal\n"
 	"leaks    what nothing points to any more, and what lives, by call stack; --lost: the\n"
 	"         former alone; --stop: hold the process meanwhile, and see registers\n"
 	"version  print the version\n";
@@ -82,7 +86,7 @@ static int usage(void)
  */
 static void find_library(char *path)
 {
-	static const char *const places[] = { "/", "/../lib/" };
+	static const char *const places[] = { "", HA_LIBDIR "/", "../lib/" };
 	const char *env = getenv("HA_LIB");
 	char dir[PATH_MAX];
 	ssize_t len;
@@ -96,9 +100,10 @@ static void find_library(char *path)
 	if (len > 0) {
 		dir[len] = 0;
 		*strrchr(dir, '/') = 0;
-		for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-			int n = snprintf(path, PATH_MAX, "%s%s" LIB_NAME, dir,
-					 places[i]);
+		for (i = 0; i < ARRAY_SIZE(places); i++) {
+			bool absolute = *places[i] == '/';
+			int n = snprintf(path, PATH_MAX, "%s%s%s" LIB_NAME, absolute ? "" : dir,
+					 absolute ? "" : "/", places[i]);
 
 			if (n < PATH_MAX && !access(path, R_OK))
 				return;
@@ -113,17 +118,17 @@ static bool splits(const char *path)
 	return strpbrk(path, ": \t\n");
 }
 
-static int preload(const char *lib)
+/* The variable @name becomes "@a@between@b"; one alone where the other is not there. */
+static int set_both(const char *name, const char *a, const char *between, const char *b)
 {
-	const char *old = getenv("LD_PRELOAD");
 	char *both;
 	int err;
 
-	if (!old || !*old)
-		return setenv("LD_PRELOAD", lib, 1);
-	if (asprintf(&both, "%s:%s", lib, old) < 0)
+	if (!a || !*a || !b || !*b)
+		return setenv(name, a && *a ? a : b ? b : "", 1);
+	if (asprintf(&both, "%s%s%s", a, between, b) < 0)
 		return -1;
-	err = setenv("LD_PRELOAD", both, 1);
+	err = setenv(name, both, 1);
 	free(both);
 	return err;
 }
@@ -159,12 +164,13 @@ int cmd_run(int argc, char **argv)
 			lib);
 		return 126;
 	}
-	if (preload(lib) || (conf && setenv("HEAPARENA_CONF", conf, 1))) {
+	if (set_both("LD_PRELOAD", lib, ":", getenv("LD_PRELOAD")) ||
+	    (conf && set_both("HEAPARENA_CONF", getenv("HEAPARENA_CONF"), ",", conf))) {
 		fprintf(stderr, "ha: %s\n", strerror(errno));
 		return 126;
 	}
 	if (leaks)
-		return leaks_run(conf, argv + optind);
+		return leaks_run(argv + optind);
 	execvp(argv[optind], argv + optind);
 	saved = errno;
 	fprintf(stderr, "ha: %s: %s\n", argv[optind], strerror(saved));
@@ -185,7 +191,7 @@ static const struct {
 	{ "leaks", cmd_leaks },
 };
 
-int main(int argc, char **argv)
+static int command(int argc, char **argv)
 {
 	if (argc < 2)
 		return usage();
@@ -206,4 +212,15 @@ int main(int argc, char **argv)
 	}
 	fprintf(stderr, "ha: no command '%s'\n", argv[1]);
 	return usage();
+}
+
+/* What could not be written is a failure, whichever command it was of. */
+int main(int argc, char **argv)
+{
+	int ret = command(argc, argv);
+
+	errno = 0;
+	if ((fflush(stdout) || ferror(stdout)) && !ret)
+		ret = fail("cannot write%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
+	return ret;
 }

@@ -13,12 +13,16 @@
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define __printf(a, b)	__attribute__((format(printf, a, b)))
 
-/* One line on stderr, "ha: ..."; the exit status. */
+/* One line on stderr, "ha: ...", fit to be shown; the exit status. */
 int fail(const char *format, ...) __printf(1, 2);
+/* Who has changed the terminal puts it back before that line; NULL: nobody. */
+extern void (*before_fail)(void);
 /* Memory or the end: a command of a moment has nothing to save. */
 void *xalloc(size_t nr, size_t size);
 /* A list of @nr elements, which has room for one more, zeroes, behind them: what @list is now. */
 void *xgrow(void *list, size_t nr, size_t size);
+/* Is it "-", which stands for standard output? */
+bool is_stdout(const char *path);
 /* Reads all of stdin's kind of numbers: a count from 1 to @max; 0 when it is none. */
 unsigned long parse_number(const char *text, unsigned long max);
 

@@ -7,6 +7,13 @@
 #include <string.h>
 
 #include "json.h"
+#include "text.h"
+
+/* What is read of a file that never ends: of its beginning, and in all. */
+#define BLANKS_MAX	4096
+#define JSON_MAX	(64UL << 20)
+/* Of any build; they are compared each with each. */
+#define MAX_CLASSES	4096
 
 static json_t *json_row(const struct field *f, const void *from, const char *name)
 {
@@ -65,9 +72,8 @@ int json_print(json_t *json)
 
 	json_decref(json);
 	putchar('\n');
-	if (err || fflush(stdout) || ferror(stdout))
-		return fail("cannot write");
-	return 0;
+	/* main() looks whether all was written */
+	return err && !ferror(stdout) ? fail("out of memory") : 0;
 }
 
 /*
@@ -89,6 +95,7 @@ static void take_name(const json_t *o, char *to)
 	const char *name = json_string_value(json_object_get(o, "name"));
 
 	snprintf(to, NAME_SIZE, "%s", name ? name : "");
+	clean_text(to);
 }
 
 /* An array of the file as rows; *nr of them. */
@@ -113,19 +120,39 @@ static void take_text(const json_t *o, const char *key, char *to, size_t size)
 	const char *s = json_string_value(json_object_get(o, key));
 
 	snprintf(to, size, "%s", s ? s : "");
+	clean_text(to);
 }
 
-int figures_of_json(const char *path, struct figures *f)
-{
-	json_error_t err;
-	json_t *o = json_load_file(path, 0, &err);
+struct input {
+	FILE *f;
+	size_t left;			/* of JSON_MAX */
+};
 
+static size_t read_some(void *buf, size_t size, void *arg)
+{
+	struct input *in = arg;
+	size_t n = fread(buf, 1, size < in->left ? size : in->left, in->f);
+
+	in->left -= n;
+	return n || (in->left && !ferror(in->f)) ? n : (size_t)-1;
+}
+
+int figures_of_json(const char *path, FILE *from, struct figures *f)
+{
+	struct input in = { from, JSON_MAX };
+	json_error_t err;
+	json_t *o = json_load_callback(read_some, &in, 0, &err);
+
+	fclose(from);
 	*f = (struct figures){ 0 };
+	if (!o && !in.left)
+		return fail("%s: is longer than any output of ha stat --json", path);
 	if (!o)
 		return fail("%s: neither a core file nor JSON: %s", path, err.text);
 	if (json_integer_value(json_object_get(o, "heaparena")) != 1 ||
 	    !json_is_object(json_object_get(o, "totals")) ||
-	    !json_is_array(json_object_get(o, "classes"))) {
+	    !json_is_array(json_object_get(o, "classes")) ||
+	    json_array_size(json_object_get(o, "classes")) > MAX_CLASSES) {
 		json_decref(o);
 		return fail("%s: not the output of ha stat --json", path);
 	}
@@ -147,14 +174,16 @@ int figures_of_json(const char *path, struct figures *f)
 	return 0;
 }
 
-bool json_is(const char *path)
+FILE *json_begin(const char *path)
 {
 	FILE *f = fopen(path, "re");
 	int c = EOF;
 
-	while (f && (c = getc(f)) != EOF && strchr(" \t\r\n", c))
+	for (int i = 0; f && i < BLANKS_MAX && (c = getc(f)) > 0 && strchr(" \t\r\n", c); i++)
 		;
+	if (f && c == '{' && ungetc(c, f) == c)
+		return f;
 	if (f)
 		fclose(f);
-	return c == '{';
+	return NULL;
 }

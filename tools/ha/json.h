@@ -4,6 +4,7 @@
 #define HA_JSON_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "figures.h"
 
@@ -12,11 +13,11 @@ json_t *json_of_figures(const struct figures *f);
 /* Written to stdout with a newline, and freed; the exit status. */
 int json_print(json_t *json);
 /*
- * Figures from a file that `ha stat --json` or ha_stats_json() wrote: 0, or the exit
- * status with one line said.
+ * A file that looks like what `ha stat --json` or ha_stats_json() wrote, open where that
+ * begins, since a pipe is read once; or NULL.
  */
-int figures_of_json(const char *path, struct figures *f);
-/* Does the file look like that? */
-bool json_is(const char *path);
+FILE *json_begin(const char *path);
+/* Figures from it, which is closed; 0, or the exit status with one line said. */
+int figures_of_json(const char *path, FILE *from, struct figures *f);
 
 #endif /* HA_JSON_H */

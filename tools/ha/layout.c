@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "layout.h"
+#include "text.h"
 
 #define MAX_STRUCT	(64UL << 20)
 #define MAX_COUNT	(1UL << 20)
@@ -191,6 +192,8 @@ int layout_read(struct target *t, struct layout *l)
 			    head.format, HA_INSPECT_FORMAT, head.version);
 	memcpy(l->version, head.version, sizeof(head.version));
 	memcpy(l->arch, head.arch, sizeof(head.arch));
+	clean_text(l->version);
+	clean_text(l->arch);
 	for (int i = 0; i < HA_INSPECT_TABLES && head.tables[i]; i++)
 		if (head.entry_size < sizeof(struct ha_inspect_entry) ||
 		    !read_table(t, l, head.tables[i], head.entry_size))

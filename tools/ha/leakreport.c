@@ -10,7 +10,6 @@
  * are exact; the stack is known of those that a heap profile follows.  A stack's values
  * of each kind are added to the profile as further values, in its own units.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -406,7 +405,7 @@ int cmd_leaks(int argc, char **argv)
 	if (!parse_options(argc, argv, &o, &signal))
 		return EXIT_USAGE;
 	what = argv[optind];
-	pid = access(what, F_OK) ? parse_number(what, MAX_PID) : 0;
+	pid = parse_number(what, MAX_PID);
 	if (!source_by_signal(pid, signal) && (pid || source_is_core(what))) {
 		ret = look_at(what, &o);
 	} else if (o.lost_only || o.stop || o.json) {
@@ -417,7 +416,5 @@ int cmd_leaks(int argc, char **argv)
 		if (!ret)
 			ret = leaks_of_profile(&p, o.rows, stdout);
 	}
-	if (!ret && (fflush(stdout) || ferror(stdout)))
-		return fail("stdout: %s", strerror(errno));
 	return ret;
 }

@@ -31,16 +31,20 @@
 
 #include "leakreport.h"
 #include "leaks.h"
+#include "text.h"
 
 #define STACKS		20
+/* Of a path in the library's options, with its end (lib/conf.h, prof_hold). */
+#define HOLD_SIZE	104
 #define PAUSE_MS	20
 
 static pid_t child;
 
 /* What was said of a process that was held. */
 struct held {
-	pid_t pid;
+	pid_t pid;		/* as it knows itself: so its profile is called */
 	char *text;
+	bool said;
 	struct held *next;
 };
 
@@ -51,26 +55,27 @@ static void pass_on(int sig)
 	kill(child, sig);
 }
 
-/* Is there an option @key in @conf? */
-static bool has_option(const char *conf, const char *key)
+/* Does @conf say how much is profiled? The last option of the name counts. */
+static bool has_profile(const char *conf)
 {
-	size_t len = strlen(key);
+	static const char key[] = "prof:", off[] = "off";
+	bool has = false;
 
 	for (; conf && *conf; conf += strcspn(conf, ","), conf += *conf == ',')
-		if (!strncmp(conf, key, len) && conf[len] == ':')
-			return true;
-	return false;
+		if (!strncmp(conf, key, strlen(key)))
+			has = strcspn(conf + strlen(key), ",") != strlen(off) ||
+			      strncmp(conf + strlen(key), off, strlen(off));
+	return has;
 }
 
-static int set_conf(const char *conf, const char *folder)
+static int set_conf(const char *folder)
 {
+	const char *conf = getenv("HEAPARENA_CONF");
 	char *all;
 	int err;
 
-	if (!conf)
-		conf = getenv("HEAPARENA_CONF");
 	if (asprintf(&all, "%s%s%sprof_file:%s/%%p,prof_hold:%s/hold", conf ? conf : "",
-		     conf && *conf ? "," : "", has_option(conf, "prof") ? "" : "prof:1,", folder,
+		     conf && *conf ? "," : "", has_profile(conf) ? "" : "prof:1,", folder,
 		     folder) < 0)
 		return -1;
 	err = setenv("HEAPARENA_CONF", all, 1);
@@ -112,6 +117,23 @@ static size_t nr_threads(pid_t pid)
 	return nr;
 }
 
+/* The number of @pid in its own namespace, which is the last of them. */
+static pid_t inner_pid(pid_t pid)
+{
+	char path[32], line[256], *last;
+	pid_t inner = pid;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "NSpid:", 6) && (last = strrchr(line, '\t')))
+			inner = atoi(last + 1);
+	if (f)
+		fclose(f);
+	return inner;
+}
+
 /* A process that has come to its end and waits for us. */
 static void look_at_held(pid_t pid)
 {
@@ -140,7 +162,7 @@ static void look_at_held(pid_t pid)
 		fclose(f);
 	if (ret)
 		return;
-	h->pid = pid;
+	h->pid = inner_pid(pid);
 	h->next = all_held;
 	all_held = h;
 }
@@ -225,7 +247,7 @@ static void report_file(const char *path, const char *pid)
 	if (profile_read(&p, path))
 		return;
 	fprintf(stderr, "\nha: leaks of process %s, %s\n\n", pid,
-		p.nr_mappings ? p.mappings[0].file : "?");
+		p.nr_mappings ? clean_name(p.mappings[0].file) : "?");
 	if (!anything_lives(&p)) {
 		fputs("nothing lives\n", stderr);
 		return;
@@ -234,12 +256,19 @@ static void report_file(const char *path, const char *pid)
 	leaks_of_profile(&p, STACKS, stderr);
 }
 
-static const char *text_of(const char *pid)
+/* What was said of who calls itself @pid: several in namespaces of their own may; -1: the rest. */
+static size_t say_held(pid_t pid)
 {
-	for (const struct held *h = all_held; h; h = h->next)
-		if (h->pid == atoi(pid))
-			return h->text;
-	return NULL;
+	size_t nr = 0;
+
+	for (struct held *h = all_held; h; h = h->next) {
+		if (h->said || (pid >= 0 && h->pid != pid))
+			continue;
+		fputs(h->text, stderr);
+		h->said = true;
+		nr++;
+	}
+	return nr;
 }
 
 /* Reports on what is in the folder, and removes it. */
@@ -256,30 +285,51 @@ static size_t report_all(const char *folder)
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
 		/* what a process was writing when it was killed has another name */
 		if (!e->d_name[strspn(e->d_name, "0123456789")]) {
-			const char *text = text_of(e->d_name);
+			size_t held = say_held(atoi(e->d_name));
 
-			if (text)
-				fputs(text, stderr);
-			else
+			if (!held)
 				report_file(path, e->d_name);
-			nr++;
+			nr += held ? held : 1;
 		}
 		unlink(path);
 	}
+	nr += say_held(-1);
 	if (d)
 		closedir(d);
 	rmdir(folder);
 	return nr;
 }
 
-int leaks_run(const char *conf, char **argv)
+/*
+ * The folder's path goes into options of the library, where a comma ends it, % has a
+ * meaning, and a socket's has HOLD_SIZE bytes; a process may have another folder to
+ * start from.
+ */
+static bool choose_folder(char folder[PATH_MAX])
 {
-	const char *tmp = getenv("TMPDIR");
-	char folder[PATH_MAX / 2];
+	static const char name[] = "/ha-leaks.XXXXXX";
+	const char *env = getenv("TMPDIR"), *from = env && *env ? env : "/tmp";
+
+	if (!realpath(from, folder)) {
+		snprintf(folder, PATH_MAX, "%s", from);
+		return false;
+	}
+	if (strpbrk(folder, ",%") ||
+	    strlen(folder) + strlen(name) + sizeof("/hold") > HOLD_SIZE) {
+		fail("TMPDIR=%s: no path for an option (a comma, %%, or too long); /tmp is used",
+		     folder);
+		strcpy(folder, "/tmp");
+	}
+	strcat(folder, name);
+	return mkdtemp(folder);
+}
+
+int leaks_run(char **argv)
+{
+	char folder[PATH_MAX];
 	int status, listener;
 
-	snprintf(folder, sizeof(folder), "%s/ha-leaks.XXXXXX", tmp && *tmp ? tmp : "/tmp");
-	if (!mkdtemp(folder) || set_conf(conf, folder)) {
+	if (!choose_folder(folder) || set_conf(folder)) {
 		fprintf(stderr, "ha: %s: %s\n", folder, strerror(errno));
 		return 126;
 	}

@@ -6,9 +6,9 @@
 #include "ha.h"
 
 /*
- * Runs argv[] with options @conf and a profile, waits for it, and reports on stderr
+ * Runs argv[] with the environment's options and a profile, waits for it, and reports on stderr
  * what every process of it that came to its end had left; its exit status.
  */
-int leaks_run(const char *conf, char **argv);
+int leaks_run(char **argv);
 
 #endif /* HA_LEAKS_H */

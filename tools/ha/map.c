@@ -345,15 +345,16 @@ static int draw(struct map *m)
 
 static int save(const struct map *m, const char *path, const char *body, size_t size)
 {
-	FILE *f = strcmp(path, "-") ? fopen(path, "we") : stdout;
+	FILE *f = is_stdout(path) ? stdout : fopen(path, "we");
 	bool bad;
 
 	if (!f)
 		return fail("%s: %s", path, strerror(errno));
 	print_svg(m, f, body, size);
-	bad = fflush(f) || ferror(f);
-	if (f != stdout)
-		bad |= fclose(f) != 0;
+	if (f == stdout)
+		return 0;
+	bad = ferror(f);
+	bad |= fclose(f) != 0;
 	return bad ? fail("%s: cannot write", path) : 0;
 }
 

@@ -23,8 +23,7 @@
 static int order_refused(struct target *t)
 {
 	if (errno == EPERM || errno == EACCES)
-		return fail("%s: not allowed to write an order into this process; "
-			    "be its user, or root", t->name);
+		return target_forbidden(t, "write an order into this process");
 	return target_failed(t, "where orders are left");
 }
 

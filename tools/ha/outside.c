@@ -26,6 +26,7 @@
 #include "outside.h"
 
 #define MAX_STACKS	(1UL << 22)
+#define MAX_SAMPLES	(1UL << 24)
 #define SPARE_SAMPLES	(1UL << 16)
 #define MAX_BUCKETS	(1UL << 26)
 #define MAX_NOTES	4096
@@ -107,13 +108,21 @@ static bool read_stack(struct reading *r, uint64_t at, uint64_t *older)
 
 static bool read_stacks(struct reading *r)
 {
-	uint64_t at;
+	uint64_t at, mark = 0;
 
 	if (!object(r->t, r->l, O_stacks_newest, &at))
 		return false;
-	while (at && r->nr < MAX_STACKS)
+	while (at && r->nr < MAX_STACKS) {
 		if (!read_stack(r, at, &at))
 			return false;
+		/* a ring comes back to one that was met at a power of two */
+		if (at && at == mark) {
+			r->t->damage = "its stacks are a ring";
+			return false;
+		}
+		if (!(r->nr & (r->nr - 1)))
+			mark = at;
+	}
 	return true;
 }
 
@@ -309,7 +318,7 @@ static bool read_samples(struct reading *r, struct followed_list *list)
 	    !object(r->t, l, O_samples_nr, &max))
 		return false;
 	/* so many, were it not for those that come and go */
-	max = 2 * max + SPARE_SAMPLES;
+	max = max < MAX_SAMPLES ? 2 * max + SPARE_SAMPLES : MAX_SAMPLES;
 	for (uint64_t i = 0; i < nr; i++) {
 		if (i % BUCKETS_AT_ONCE == 0 &&
 		    !target_read(r->t, buckets + 8 * i, head, 8 *
@@ -428,7 +437,7 @@ int outside_profile(struct target *t, const struct layout *l, struct profile *p,
 	struct reading r = { .t = t, .l = l };
 	struct maps maps;
 
-	*p = (struct profile){ .path = t->name };
+	*p = (struct profile){ .path = t->name, .pid = t->live ? t->pid : 0 };
 	if (count_of(l, M_profile_stack_count) < NR_COUNTS)
 		return fail("%s: heaparena's description is damaged: profile_stack.count", t->name);
 	if (!read_all(&r, p, list))

@@ -5,7 +5,7 @@
  *	ha prof PID start|stop [-s SIGNAL]
  *	ha prof PID dump [-o FILE] [-s SIGNAL]
  *	ha prof PID|CORE|FILE [--text|--collapsed|--lifetimes|--svg]
- *		[--live|--alloc|--peak]
+ *		[--live|--alloc|--peak] [-o FILE]
  *
  * Profiles are read from the memory of the process, or of the core file, and orders are
  * left there; with -s, or where that is not allowed, by the process's own signal.
@@ -77,27 +77,36 @@ static int show(const char *what, const struct options *o)
 		return ret;
 	if (!view_of(&p, o->moment, &v))
 		return fail("%s: is no profile of a heap", what);
+	if (o->form != FORM_SVG && o->out && !is_stdout(o->out) && !freopen(o->out, "we", stdout))
+		return fail("%s: %s", o->out, strerror(errno));
 	switch (o->form) {
 	case FORM_COLLAPSED:
 		report_collapsed(&p, v.bytes);
 		break;
 	case FORM_LIFETIMES:
-		report_lifetimes(&p, o->rows);
+		ret = report_lifetimes(&p, o->rows);
+		if (ret)
+			return ret;
 		break;
 	case FORM_SVG:
 		return report_flame(&p, &v, o->out ? o->out : "heap.svg");
 	default:
 		report_top(&p, &v, o->rows);
 	}
-	return fflush(stdout) || ferror(stdout) ? fail("stdout: %s", strerror(errno)) : 0;
+	return 0;
 }
 
 static int write_file(const char *path, const uint8_t *data, size_t size)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), ret = 0;
 	struct stat st;
 	size_t done = 0;
+	int fd, ret = 0;
 
+	if (is_stdout(path)) {
+		fwrite(data, 1, size, stdout);
+		return 0;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return fail("%s: %s", path, strerror(errno));
 	while (!ret && done < size) {

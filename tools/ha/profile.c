@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "profile.h"
+#include "text.h"
 
 struct reader {
 	const uint8_t *p, *end;
@@ -77,7 +78,7 @@ static const char *string(const struct strings *t, uint64_t i)
 	return i < t->nr ? t->s[i] : "";
 }
 
-/* How many of each there are, and all strings. */
+/* How many messages of each field there are, and all strings. */
 static bool count_all(struct profile *p, struct reader r, struct strings *t)
 {
 	size_t nr[16] = { 0 }, i = 0;
@@ -85,13 +86,13 @@ static bool count_all(struct profile *p, struct reader r, struct strings *t)
 	struct field f;
 
 	while (read_field(&r, &f))
-		nr[f.nr < 16 ? f.nr : 0]++;
+		nr[f.nr < 16 && f.is_bytes ? f.nr : 0]++;
 	if (r.bad || !nr[1] || !nr[6])
 		return false;
 	t->nr = nr[6];
 	t->s = xalloc(t->nr, sizeof(*t->s));
 	while (read_field(&again, &f))
-		if (f.nr == 6)
+		if (f.nr == 6 && f.is_bytes)
 			t->s[i++] = strndup((const char *)f.bytes.p, f.value);
 	p->types = xalloc(nr[1], sizeof(*p->types));
 	p->units = xalloc(nr[1], sizeof(*p->units));
@@ -196,7 +197,7 @@ static void read_number(struct profile *p, const struct field *f, const struct s
 	case 9: p->time_ns = f->value; break;
 	case 10: p->duration_ns = f->value; break;
 	case 12: p->period = f->value; break;
-	case 13: p->comment = string(t, f->value); break;
+	case 13: p->comment = clean_name(string(t, f->value)); break;
 	}
 }
 
@@ -233,7 +234,7 @@ int profile_parse(struct profile *p, const char *path, const uint8_t *data, size
 
 int profile_read(struct profile *p, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 	void *data;
 

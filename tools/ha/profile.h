@@ -6,6 +6,8 @@
 #ifndef HA_PROFILE_H
 #define HA_PROFILE_H
 
+#include <sys/types.h>
+
 #include "ha.h"
 
 /* One function at an address; where functions were inlined there are several. */
@@ -36,6 +38,7 @@ struct sample {
 
 struct profile {
 	const char *path;
+	pid_t pid;			/* of a process that runs: files are those that it has; or 0 */
 	struct mapping *mappings;
 	struct location *locations;	/* by id */
 	struct sample *samples;

@@ -151,13 +151,22 @@ static int by_alloc(const void *a, const void *b)
 	return x->alloc < y->alloc ? 1 : x->alloc > y->alloc ? -1 : row_by_name(a, b);
 }
 
-void report_lifetimes(const struct profile *p, size_t nr)
+int report_lifetimes(const struct profile *p, size_t nr)
 {
 	static const char *const names[] = { "freed_10ms", "freed_1s", "freed_later" };
 	int alloc = profile_type(p, "alloc_objects"), live = profile_type(p, "inuse_objects");
 	const struct frame *frames[MAX_FRAMES];
-	struct rows r = all_functions(p);
+	bool known = alloc >= 0 && live >= 0;
+	int life[ARRAY_SIZE(names)];
+	struct rows r;
 
+	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+		life[k] = profile_type(p, names[k]);
+		known = known && life[k] >= 0;
+	}
+	if (!known)
+		return fail("%s: does not tell how long objects lived", p->path);
+	r = all_functions(p);
 	for (size_t i = 0; i < p->nr_samples; i++) {
 		const struct sample *s = &p->samples[i];
 		struct row *row;
@@ -168,8 +177,7 @@ void report_lifetimes(const struct profile *p, size_t nr)
 		row->alloc += s->value[alloc];
 		row->live += s->value[live];
 		for (size_t k = 0; k < ARRAY_SIZE(names); k++)
-			if (profile_type(p, names[k]) >= 0)
-				row->life[k] += s->value[profile_type(p, names[k])];
+			row->life[k] += s->value[life[k]];
 	}
 	if (r.nr)
 		qsort(r.row, r.nr, sizeof(*r.row), by_alloc);
@@ -185,6 +193,7 @@ void report_lifetimes(const struct profile *p, size_t nr)
 		       percent(row->life[0], all), percent(row->life[1], all),
 		       percent(row->life[2], all), percent(row->live, all), row->name);
 	}
+	return 0;
 }
 
 static int by_value(const void *a, const void *b, void *arg)

@@ -17,11 +17,11 @@ struct view {
 void report_top(const struct profile *p, const struct view *v, size_t nr);
 /* By stack, a line each: root;caller;leaf bytes. */
 void report_collapsed(const struct profile *p, int value);
-/* How long objects live, by the function that allocates. */
-void report_lifetimes(const struct profile *p, size_t nr);
+/* How long objects live, by who allocates them; 0, or the exit status with one line said. */
+int report_lifetimes(const struct profile *p, size_t nr);
 /* Each stack with what lives of it; how many bytes in all. */
 int64_t report_stacks(const struct profile *p, const struct view *v, size_t nr, FILE *f);
-/* A flame graph; 0, or the exit status with one line said. */
+/* A flame graph in a file, or on stdout for "-"; 0, or the exit status with one line said. */
 int report_flame(const struct profile *p, const struct view *v, const char *path);
 
 #endif /* HA_REPORT_H */

@@ -24,7 +24,7 @@ static const char *process_name(pid_t pid)
 bool source_is_core(const char *path)
 {
 	char magic[SELFMAG] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	ssize_t n = fd < 0 ? 0 : read(fd, magic, sizeof(magic));
 
 	if (fd >= 0)
@@ -74,13 +74,16 @@ static int of_signal(pid_t pid, int signal, struct profile *p)
 	size_t size;
 	int ret = control_dump(pid, signal, &data, &size);
 
-	return ret ? ret : profile_parse(p, process_name(pid), data, size);
+	if (!ret)
+		ret = profile_parse(p, process_name(pid), data, size);
+	p->pid = pid;
+	return ret;
 }
 
 /* A profile of a process, by number, of a core file, or of a file. */
 static int profile_raw(const char *what, int signal, struct profile *p)
 {
-	pid_t pid = access(what, F_OK) ? parse_number(what, MAX_PID) : 0;
+	pid_t pid = parse_number(what, MAX_PID);
 
 	if (source_by_signal(pid, signal))
 		return of_signal(pid, signal, p);

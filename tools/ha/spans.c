@@ -37,7 +37,17 @@ static int by_base(const void *a, const void *b)
 	return x->base < y->base ? -1 : x->base > y->base;
 }
 
-/* The addresses of the arenas' descriptions, from the blocks that list them. */
+static int by_at(const void *a, const void *b)
+{
+	const struct arena *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/*
+ * The addresses of the arenas' descriptions, from the blocks that list them.  No two of
+ * them overlap, so that there are no more than there is memory for.
+ */
 static bool read_list(struct target *t, const struct layout *l, struct arenas *a)
 {
 	uint64_t block = value_of(l, N_walk_block), walk, from;
@@ -48,7 +58,26 @@ static bool read_list(struct target *t, const struct layout *l, struct arenas *a
 		if ((i % block == 0 && !target_read(t, walk + i / block * 8, &from, 8)) ||
 		    !target_read(t, from + i % block * 8, &a->a[i].at, 8))
 			return false;
-	return true;
+	qsort(a->a, a->nr, sizeof(*a->a), by_at);
+	for (uint64_t i = 1; i < a->nr; i++)
+		if (a->a[i].at - a->a[i - 1].at < value_of(l, N_sizeof_heap_arena))
+			t->damage = "descriptions of arenas overlap";
+	return !t->damage;
+}
+
+/* By address, each in a place of its own: what is done for each is done once a page. */
+static bool places_apart(struct target *t, const struct layout *l, struct arenas *a)
+{
+	uint64_t end = 1UL << value_of(l, N_addr_bits);
+
+	qsort(a->a, a->nr, sizeof(*a->a), by_base);
+	for (uint64_t i = 0; i < a->nr; i++) {
+		if (a->a[i].base >= end || a->a[i].reserved > a->size)
+			t->damage = "an arena is nowhere";
+		else if (i && a->a[i].base - a->a[i - 1].base < a->size)
+			t->damage = "arenas overlap";
+	}
+	return !t->damage;
 }
 
 bool arenas_read(struct target *t, const struct layout *l, struct arenas *a)
@@ -71,9 +100,8 @@ bool arenas_read(struct target *t, const struct layout *l, struct arenas *a)
 		at->nid = member(l, M_heap_arena_nid, buf);
 	}
 	free(buf);
-	if (ok)
-		qsort(a->a, a->nr, sizeof(*a->a), by_base);
-	else
+	ok = ok && places_apart(t, l, a);
+	if (!ok)
 		arenas_free(a);
 	return ok;
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
  * From addresses to functions, files and lines: elfutils' libdw, on the files that
- * the profile names, with the debug information that is installed for them (by build
- * id or .gnu_debuglink), their symbol table, or their dynamic one; whatever there is.
- * Where a function was inlined it is a frame of its own.
+ * the profile names, as the process has them where it runs (it may have a root of its
+ * own, or the file has been replaced), with the debug information that is installed
+ * for them (by build id or .gnu_debuglink), their symbol table, or their dynamic one;
+ * whatever there is.  Where a function was inlined it is a frame of its own.
  *
  * A file that is not the one that was mapped, by its build id, is not used: its names
  * would be wrong.
@@ -12,12 +13,21 @@
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
 #include <gelf.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "profile.h"
+#include "text.h"
+
+/* Where the file of a mapping is looked for: see file_place(). */
+#define NR_PLACES	5
 
 struct module {
 	Dwfl *dwfl;
@@ -47,6 +57,12 @@ static const char *demangle(const char *name)
 	return s ? s : name;
 }
 
+/* As text: a file may name its functions and sources as it likes. */
+static const char *shown(const char *name)
+{
+	return name ? clean_name(name) : NULL;
+}
+
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -72,7 +88,60 @@ static bool same_build(const struct module *m, const struct mapping *map)
 	return true;
 }
 
-static bool module_open(struct module *m, const struct mapping *map)
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/*
+ * The @i-th place where the file of @map may be, the best first: false for none.  Under
+ * its own name, debug information is found beside it.
+ */
+static bool file_place(const struct mapping *map, pid_t pid, unsigned int i, char path[PATH_MAX])
+{
+	char root[PATH_MAX], link[PATH_MAX];
+	ssize_t len;
+	int n = 0;
+
+	snprintf(path, PATH_MAX, "%s", map->file);
+	if (!pid || i == NR_PLACES - 1)
+		return i == NR_PLACES - 1;
+	snprintf(root, sizeof(root), "/proc/%d/root%s", (int)pid, map->file);
+	switch (i) {
+	case 0:
+		return same_file(path, root);
+	case 1:
+		n = snprintf(path, PATH_MAX, "%s", root);
+		break;
+	case 2:
+		snprintf(path, PATH_MAX, "/proc/%d/exe", (int)pid);
+		len = readlink(path, link, sizeof(link) - 1);
+		link[len > 0 ? len : 0] = 0;
+		return !strcmp(link, map->file);
+	case 3:
+		/* for root alone */
+		n = snprintf(path, PATH_MAX, "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, (int)pid,
+			     map->start, map->limit);
+	}
+	return n < PATH_MAX;
+}
+
+/* Whatever the name leads to by now: nobody is waited for. */
+static int open_regular(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static Elf *module_file(struct module *m, const struct mapping *map, const char *path, int fd)
 {
 	static char *debug_path;
 	static const Dwfl_Callbacks callbacks = {
@@ -82,23 +151,39 @@ static bool module_open(struct module *m, const struct mapping *map)
 		.debuginfo_path = &debug_path,
 	};
 
+	*m = (struct module){ .dwfl = dwfl_begin(&callbacks) };
+	if (m->dwfl) {
+		dwfl_report_begin(m->dwfl);
+		m->mod = dwfl_report_offline(m->dwfl, map->file, path, fd);
+		dwfl_report_end(m->dwfl, NULL, NULL);
+	}
+	/* a module has taken it */
+	if (!m->mod)
+		close(fd);
+	return m->mod ? dwfl_module_getelf(m->mod, &m->bias) : NULL;
+}
+
+static bool module_open(struct module *m, const struct mapping *map, pid_t pid)
+{
+	char path[PATH_MAX];
+	bool other = false;
+
+	for (unsigned int i = 0; map->file[0] == '/' && i < NR_PLACES; i++) {
+		int fd = file_place(map, pid, i, path) ? open_regular(path) : -1;
+
+		if (fd < 0)
+			continue;
+		m->elf = module_file(m, map, path, fd);
+		if (m->elf && same_build(m, map))
+			return true;
+		other |= m->elf != NULL;
+		dwfl_end(m->dwfl);
+	}
 	*m = (struct module){ 0 };
-	if (map->file[0] != '/')
-		return false;
-	m->dwfl = dwfl_begin(&callbacks);
-	if (!m->dwfl)
-		return false;
-	dwfl_report_begin(m->dwfl);
-	m->mod = dwfl_report_offline(m->dwfl, map->file, map->file, -1);
-	dwfl_report_end(m->dwfl, NULL, NULL);
-	if (m->mod)
-		m->elf = dwfl_module_getelf(m->mod, &m->bias);
-	if (m->elf && !same_build(m, map)) {
+	if (other)
 		fail("%s: is not the file that was running; its functions have no names",
 		     map->file);
-		m->elf = NULL;
-	}
-	return m->elf;
+	return false;
 }
 
 /* Where in the file's own addresses, those of its symbols, @addr of @map is. */
@@ -138,9 +223,9 @@ static const char *die_name(Dwarf_Die *die)
 		Dwarf_Attribute attr;
 
 		if (dwarf_attr_integrate(die, names[i], &attr))
-			return demangle(dwarf_formstring(&attr));
+			return shown(demangle(dwarf_formstring(&attr)));
 	}
-	return dwarf_diename(die);
+	return shown(dwarf_diename(die));
 }
 
 /* Where the inlined function @die was called from. */
@@ -154,7 +239,7 @@ static void call_place(Dwarf_Die *die, Dwarf_Die *cu, struct frame *f)
 	f->line = 0;
 	if (dwarf_getsrcfiles(cu, &files, NULL) == 0 &&
 	    dwarf_formudata(dwarf_attr(die, DW_AT_call_file, &attr), &n) == 0)
-		f->file = dwarf_filesrc(files, n, NULL, NULL);
+		f->file = shown(dwarf_filesrc(files, n, NULL, NULL));
 	if (dwarf_formudata(dwarf_attr(die, DW_AT_call_line, &attr), &n) == 0)
 		f->line = n;
 }
@@ -218,12 +303,12 @@ static void name_location(struct module *m, struct location *l)
 	name = dwfl_module_addrinfo(m->mod, addr, &offset, &sym, NULL, NULL, NULL);
 	/* the nearest symbol before it may be of something else */
 	if (name && (!sym.st_size || offset < sym.st_size))
-		f->function = demangle(name);
+		f->function = shown(demangle(name));
 	line = dwfl_module_getsrc(m->mod, addr);
 	if (line) {
 		int nr = 0;
 
-		f->file = dwfl_lineinfo(line, NULL, &nr, NULL, NULL, NULL);
+		f->file = shown(dwfl_lineinfo(line, NULL, &nr, NULL, NULL, NULL));
 		f->line = nr;
 	}
 	inlined(m, addr, l);
@@ -240,7 +325,7 @@ static void place_location(struct location *l)
 		l->frames->function = asprintf(&s, "0x%llx", (unsigned long long)l->addr) < 0 ?
 				      "?" : s;
 	else
-		l->frames->function = asprintf(&s, "%s+0x%llx", base_name(l->map->file),
+		l->frames->function = asprintf(&s, "%s+0x%llx", shown(base_name(l->map->file)),
 			(unsigned long long)(l->addr - l->map->start + l->map->offset)) < 0 ?
 				      "?" : s;
 }
@@ -258,7 +343,7 @@ void profile_symbolise(struct profile *p)
 		for (size_t i = 0; i < p->nr_locations; i++) {
 			if (p->locations[i].map != map)
 				continue;
-			if (!opened && !module_open(&m, map))
+			if (!opened && !module_open(&m, map, p->pid))
 				break;
 			opened = true;
 			name_location(&m, &p->locations[i]);

@@ -30,15 +30,26 @@
 
 #include "maps.h"
 #include "target.h"
+#include "text.h"
 
 #define LIB_NAME	"libheaparena"
-/* What is searched at once, and at most of one mapping. */
+/* What is searched at once, and at most of one mapping; steps that cannot be read are halved. */
+#define SEARCH_MIN	(4UL << 10)
 #define SEARCH_STEP	(256UL << 10)
 #define SEARCH_MAX	(64UL << 20)
 #define IOV_BATCH	512
+/* The kernel's, in the flags of /proc/PID/stat. */
+#define PF_KTHREAD	0x00200000
 
-/* State and start of the process; false when there is none. */
-static bool proc_state(pid_t pid, char *state, uint64_t *started)
+/* Of the words in /proc/PID/stat. */
+struct stat_words {
+	char state;
+	uint64_t flags;
+	uint64_t started;
+};
+
+/* False when there is no such process. */
+static bool proc_state(pid_t pid, struct stat_words *w)
 {
 	char path[32], line[1024], *p;
 	size_t len;
@@ -57,31 +68,48 @@ static bool proc_state(pid_t pid, char *state, uint64_t *started)
 	if (!p || p[1] != ' ')
 		return false;
 	p += 2;
-	*state = *p;
-	/* the start is the 22nd word, the state the third */
+	*w = (struct stat_words){ .state = *p };
+	/* the state is the third word, flags the 9th, the start the 22nd */
 	for (i = 3; i < 22 && p; i++) {
+		if (i == 9)
+			w->flags = strtoull(p, NULL, 10);
 		p = strchr(p, ' ');
 		p += p != NULL;
 	}
-	*started = p ? strtoull(p, NULL, 10) : 0;
+	w->started = p ? strtoull(p, NULL, 10) : 0;
 	return true;
 }
 
 bool target_gone(const struct target *t)
 {
-	uint64_t started;
-	char state;
+	struct stat_words w;
 
 	if (!t->live)
 		return false;
-	return !proc_state(t->pid, &state, &started) || started != t->started ||
-	       strchr("ZXx", state);
+	return !proc_state(t->pid, &w) || w.started != t->started || strchr("ZXx", w.state);
+}
+
+int target_forbidden(const struct target *t, const char *what)
+{
+	int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+	char scope = '0';
+
+	if (fd >= 0) {
+		if (read(fd, &scope, 1) != 1)
+			scope = '0';
+		close(fd);
+	}
+	return fail("%s: not allowed to %s; be %sroot%s", t->name, what,
+		    scope == '0' ? "its user, or " : "",
+		    scope == '0' ? "" : ", or set kernel.yama.ptrace_scope to 0");
 }
 
 int target_failed(const struct target *t, const char *what)
 {
 	int err = errno;
 
+	if (t->damage)
+		return fail("%s: %s is damaged: %s", t->name, what, t->damage);
 	if (!t->live)
 		return fail("%s: %s is not in the core file", t->name, what);
 	/* the memory of one that is being killed goes before its state says so */
@@ -205,16 +233,24 @@ static bool is_inspect(struct target *t, uint64_t addr)
 static bool search_range(struct target *t, const struct range *r)
 {
 	static char buf[SEARCH_STEP];
-	uint64_t end = r->end, addr, n, i;
+	const size_t magic = sizeof(((struct ha_inspect *)0)->magic);
+	uint64_t end = r->end, step = sizeof(buf), addr, n, i;
 
 	if (end - r->start > SEARCH_MAX)
 		end = r->start + SEARCH_MAX;
 	for (addr = r->start; addr < end; addr += n) {
-		n = end - addr < sizeof(buf) ? end - addr : sizeof(buf);
-		if (!target_read(t, addr, buf, n))
+		n = end - addr < step ? end - addr : step;
+		if (!target_read(t, addr, buf, n)) {
+			/* behind the end of the file, or of what a core file has */
+			if (n > SEARCH_MIN) {
+				step = n > 2 * SEARCH_MIN ? n / 2 & -SEARCH_MIN : SEARCH_MIN;
+				n = 0;
+			}
 			continue;
-		for (i = 0; i + sizeof(struct ha_inspect) <= n; i += HA_INSPECT_ALIGN) {
-			if (memcmp(buf + i, HA_INSPECT_MAGIC, 16) ||
+		}
+		/* the magic lies in one step, what follows it perhaps in the next */
+		for (i = 0; i + magic <= n; i += HA_INSPECT_ALIGN) {
+			if (memcmp(buf + i, HA_INSPECT_MAGIC, magic) ||
 			    !is_inspect(t, addr + i))
 				continue;
 			t->inspect = addr + i;
@@ -297,30 +333,48 @@ static void read_auxv(struct target *t)
 		fclose(f);
 }
 
+/* Numbers in a /proc of another namespace are those of others. */
+static bool proc_is_ours(void)
+{
+	char self[16] = "";
+	ssize_t n = readlink("/proc/self", self, sizeof(self) - 1);
+
+	return n > 0 && parse_number(self, INT_MAX) == (unsigned long)getpid();
+}
+
 static int open_process(struct target *t, pid_t pid)
 {
-	char path[32], state;
+	struct stat_words w;
+	char path[32];
+	size_t len;
 	FILE *f;
 
 	t->pid = pid;
 	t->live = true;
-	if (!proc_state(pid, &state, &t->started))
+	if (!proc_is_ours())
+		return fail("%s: /proc is not there, or of another pid namespace than this; "
+			    "mount one", t->name);
+	if (!proc_state(pid, &w))
 		return fail("%s: no such process", t->name);
-	if (strchr("ZXx", state))
+	t->started = w.started;
+	if (strchr("ZXx", w.state))
 		return fail("%s: the process has ended", t->name);
+	if (w.flags & PF_KTHREAD)
+		return fail("%s: is a thread of the kernel, which has no heap", t->name);
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
 	f = fopen(path, "re");
 	if (f) {
-		if (fgets(t->command, sizeof(t->command), f))
-			t->command[strcspn(t->command, "\n")] = 0;
+		len = fread(t->command, 1, sizeof(t->command) - 1, f);
+		/* the last newline is the kernel's, others are its own */
+		t->command[len ? len - 1 : 0] = 0;
+		clean_text(t->command);
 		fclose(f);
 	}
 	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
 	t->mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (!read_maps(t) || (t->mem < 0 && errno != ENOENT)) {
 		if (errno == EACCES || errno == EPERM)
-			return fail("%s: not allowed to read this process; "
-				    "be its user, or root", t->name);
+			return target_forbidden(t, "read this process");
 		return target_failed(t, "its mappings");
 	}
 	read_auxv(t);
@@ -328,7 +382,7 @@ static int open_process(struct target *t, pid_t pid)
 		return 0;
 	if (target_gone(t))
 		return target_failed(t, "");
-	/* a kernel thread, a program that is just being started, or none of ours */
+	/* a program that is just being started, or none of ours */
 	return fail("%s: no heaparena in this process", t->name);
 }
 

@@ -50,7 +50,8 @@ struct target {
 	size_t nr_threads;
 	uint64_t program;	/* address of the program's headers, AT_PHDR; 0: not known */
 	uint64_t inspect;	/* address of struct ha_inspect */
-	char command[64];	/* name of the program */
+	const char *damage;	/* what made no sense of that which was read last, or NULL */
+	char command[64];	/* name of the program, fit to be shown */
 };
 
 struct piece {
@@ -72,6 +73,8 @@ bool target_write(struct target *t, uint64_t addr, const void *buf, size_t size)
 void target_read_pieces(struct target *t, struct piece *p, size_t nr);
 /* Has the process ended, or become another? Cores stay. */
 bool target_gone(const struct target *t);
+/* Says that the kernel does not let us @what, and whom it would; the exit status. */
+int target_forbidden(const struct target *t, const char *what);
 /* Says why the memory of @t could not be read; the exit status. */
 int target_failed(const struct target *t, const char *what);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Figures in words; failure in one line. */
+/* Figures in words; text of others, fit to be shown; failure in one line. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -9,17 +9,87 @@
 
 #include "text.h"
 
+void (*before_fail)(void);
+
 int fail(const char *format, ...)
 {
 	va_list args;
+	char *text;
+	int n;
 
-	fflush(stdout);
-	fputs("ha: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	n = vasprintf(&text, format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	fflush(stdout);
+	if (before_fail)
+		before_fail();
+	fprintf(stderr, "ha: %s\n", n < 0 ? "out of memory" : clean_text(text));
+	if (n >= 0)
+		free(text);
 	return EXIT_FAILED;
+}
+
+/*
+ * By the table of RFC 3629: no longer form than needed, no surrogates, nothing above
+ * U+10FFFF.  Controls are those of ASCII, DEL, and U+0080 to U+009F.
+ */
+size_t char_length(const char *s)
+{
+	static const struct {
+		unsigned char first, last;	/* of the first byte */
+		unsigned char low, high;	/* of the second */
+		unsigned char length;
+	} forms[] = {
+		{ 0xc2, 0xc2, 0xa0, 0xbf, 2 }, { 0xc3, 0xdf, 0x80, 0xbf, 2 },
+		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xee, 0x80, 0xbf, 3 },
+		{ 0xef, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+		{ 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+	const unsigned char *c = (const unsigned char *)s;
+
+	if (c[0] < 0x80)
+		return c[0] >= ' ' && c[0] != 0x7f;
+	/* U+FFFE and U+FFFF are no characters, nor is XML with them any */
+	if (c[0] == 0xef && c[1] == 0xbf && c[2] >= 0xbe)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		size_t n = 2;
+
+		if (c[0] < forms[i].first || c[0] > forms[i].last)
+			continue;
+		if (c[1] < forms[i].low || c[1] > forms[i].high)
+			return 0;
+		while (n < forms[i].length && (c[n] & 0xc0) == 0x80)
+			n++;
+		return n == forms[i].length ? n : 0;
+	}
+	return 0;
+}
+
+char *clean_text(char *text)
+{
+	for (char *s = text; *s;) {
+		size_t n = char_length(s);
+
+		if (!n)
+			*s = '?';
+		s += n ? n : 1;
+	}
+	return text;
+}
+
+const char *clean_name(const char *name)
+{
+	const char *s = name;
+	char *copy;
+
+	while (*s && char_length(s))
+		s += char_length(s);
+	if (!*s)
+		return name;
+	copy = strdup(name);
+	return copy ? clean_text(copy) : "?";
 }
 
 void *xalloc(size_t nr, size_t size)
@@ -41,6 +111,11 @@ void *xgrow(void *list, size_t nr, size_t size)
 		exit(fail("out of memory"));
 	memset((char *)list + nr * size, 0, (nr ? nr : 1) * size);
 	return list;
+}
+
+bool is_stdout(const char *path)
+{
+	return !strcmp(path, "-");
 }
 
 unsigned long parse_number(const char *text, unsigned long max)

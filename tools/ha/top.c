@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -40,11 +41,13 @@ static void on_signal(int sig)
 	ended = sig;
 }
 
+/* Also before a failure is told of: the screen that it would be on goes. */
 static void terminal_restore(void)
 {
 	if (!on_terminal)
 		return;
 	on_terminal = false;
+	before_fail = NULL;
 	fputs(MAIN_SCREEN, stdout);
 	fflush(stdout);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
@@ -62,7 +65,9 @@ static void terminal_set(void)
 	raw.c_cc[VTIME] = 0;
 	/* stopped, it would leave the terminal like this */
 	raw.c_cc[VSUSP] = _POSIX_VDISABLE;
+	signal(SIGTSTP, SIG_IGN);
 	on_terminal = true;
+	before_fail = terminal_restore;
 	atexit(terminal_restore);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
 	fputs(ALT_SCREEN, stdout);
@@ -103,8 +108,14 @@ static void row(struct page *p, bool inverse, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
-	if (p->cols < sizeof(line))
-		line[p->cols] = 0;
+	if (p->cols < sizeof(line)) {
+		unsigned int end = p->cols;
+
+		/* not inside of a character */
+		while (end && (line[end] & 0xc0) == 0x80)
+			end--;
+		line[end] = 0;
+	}
 	if (on_terminal)
 		printf("%s%s%s%s", inverse ? INVERSE : "", line, inverse ? PLAIN : "", CLEAR_LINE);
 	else
@@ -222,7 +233,7 @@ static void print_classes(struct page *out, const struct pair *p)
 	free(order);
 }
 
-static void print_page(const struct pair *p)
+static bool print_page(const struct pair *p)
 {
 	struct page out = page_begin();
 
@@ -233,7 +244,15 @@ static void print_page(const struct pair *p)
 		fputs(CLEAR_BELOW, stdout);
 	else
 		putchar('\n');
-	fflush(stdout);
+	if (!fflush(stdout))
+		return true;
+	/* a signal that ends it, while who reads does not: the rest of the page goes */
+	if (ended) {
+		__fpurge(stdout);
+		clearerr(stdout);
+		return true;
+	}
+	return false;
 }
 
 static double clock_now(void)
@@ -273,10 +292,11 @@ static int top(struct target *t, const struct layout *l, double delay, unsigned 
 		ret = figures_read(t, l, &now);
 		if (ret)
 			break;
-		print_page(&(struct pair){ &now, i ? &before : NULL, at - last });
+		if (!print_page(&(struct pair){ &now, i ? &before : NULL, at - last }))
+			ret = fail("cannot write: %s", strerror(errno));
 		figures_free(&before);
 		before = now;
-		if (ferror(stdout) || (i + 1 != pages && !wait_until(at + delay)))
+		if (ret || (i + 1 != pages && !wait_until(at + delay)))
 			break;
 	}
 	figures_free(&before);
@@ -285,6 +305,7 @@ static int top(struct target *t, const struct layout *l, double delay, unsigned 
 
 int cmd_top(int argc, char **argv)
 {
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	struct sigaction sa = { .sa_handler = on_signal };
 	unsigned long pages = 0;
 	double delay = 1;
@@ -317,13 +338,17 @@ int cmd_top(int argc, char **argv)
 	}
 	ret = layout_read(&t, &l);
 	if (!ret) {
-		sigaction(SIGINT, &sa, NULL);
-		sigaction(SIGTERM, &sa, NULL);
-		sigaction(SIGHUP, &sa, NULL);
+		for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+			sigaction(ends[i], &sa, NULL);
 		terminal_set();
 		ret = top(&t, &l, delay, pages);
 		terminal_restore();
 	}
 	target_close(&t);
+	/* that one asks for a core file */
+	if (ended == SIGQUIT) {
+		signal(SIGQUIT, SIG_DFL);
+		raise(SIGQUIT);
+	}
 	return ret;
 }
