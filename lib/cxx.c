@@ -8,13 +8,13 @@
  * is this library's again.  Where there is no next one (a static link without
  * it), the program ends with one line.
  */
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <util/line.h>
 #include "fastpath.h"
 #include "malloc.h"
+#include "next_symbol.h"
 
 #ifdef CONFIG_INTERPOSE
 
@@ -30,7 +30,7 @@ static void __cold __noreturn cxx_no_memory(void)
 
 static void *cxx_next(const char *name)
 {
-	void *next = dlsym(RTLD_NEXT, name);
+	void *next = next_symbol(name);
 
 	if (!next)
 		cxx_no_memory();
