@@ -231,8 +231,7 @@ __export __hot void ha_free(void *ptr)
 }
 EXPORT_AS(ha_free, free);
 EXPORT_AS(ha_free, cfree);
-EXPORT_AS(ha_free, _ZdlPv);
-EXPORT_AS(ha_free, _ZdaPv);
+EXPORT_WEAK_AS(ha_free, _ZdlPv);
 
 /* A large object, one of a heap of the user's, misuse. */
 static void free_span(void *ptr) __noinline;
@@ -339,8 +338,7 @@ static void check_size(void *ptr, size_t align, size_t size)
 		debug_size_mismatch((uintptr_t)ptr, size, has);
 }
 
-static void free_sized_slow(void *ptr, size_t size) __noinline;
-static void free_sized_slow(void *ptr, size_t size)
+void free_sized_slow(void *ptr, size_t size)
 {
 	if (ptr && check_on)
 		check_size(ptr, 1, size);
@@ -359,8 +357,6 @@ __export __hot void ha_free_sized(void *ptr, size_t size)
 		free_sized_slow(ptr, size);
 }
 EXPORT_AS(ha_free_sized, free_sized);
-EXPORT_AS(ha_free_sized, _ZdlPvm);
-EXPORT_AS(ha_free_sized, _ZdaPvm);
 
 __export void ha_free_aligned_sized(void *ptr, size_t align, size_t size)
 {

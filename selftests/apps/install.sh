@@ -73,6 +73,7 @@ fi
 if command -v cmake >/dev/null; then
 	mkdir "$tmp/cm"
 	cp "$tmp/app.c" "$tmp/app.cc" "$tmp/cm"
+	cp selftests/conform/cxx_replaced.cc "$tmp/cm/replaced.cc"
 	cat >"$tmp/cm/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.13)
 project(app C CXX)
@@ -84,12 +85,15 @@ add_executable(cxx app.cc)
 target_link_libraries(cxx PRIVATE heaparena::heaparena)
 add_executable(static app.c)
 target_link_libraries(static PRIVATE heaparena::static)
+add_executable(replaced replaced.cc)
+target_link_libraries(replaced PRIVATE heaparena::static)
 END
 	check "cmake configures" cmake -S "$tmp/cm" -B "$tmp/cm/b" -DCMAKE_PREFIX_PATH="$root/opt/ha"
 	check "and builds" cmake --build "$tmp/cm/b"
 	check "the shared one runs" "$tmp/cm/b/shared"
 	check "the C++ one runs" "$tmp/cm/b/cxx"
 	check "the static one runs" env -i "$tmp/cm/b/static"
+	check "and one with its own operator new" env -i "$tmp/cm/b/replaced"
 	check "and needs no library of ours" sh -c \
 		"! readelf -d '$tmp/cm/b/static' | grep NEEDED.*heaparena"
 	for version in 0.2 1.0 0.1.99; do
