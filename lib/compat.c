@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <util/align.h>
@@ -82,6 +83,37 @@ __export void *ha_pvalloc(size_t size)
 	return heap_alloc_aligned(page, size ? align_up(size, page) : page);
 }
 EXPORT_AS(ha_pvalloc, pvalloc);
+
+/*
+ * By the program's own realloc() and free(), where it has them and not these.
+ */
+__export void *ha_reallocarray(void *ptr, size_t nmemb, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(nmemb, size, &bytes)))
+		return fail(ENOMEM);
+	return ha_realloc(ptr, bytes);
+}
+
+#ifdef CONFIG_INTERPOSE
+
+__export void *reallocarray(void *ptr, size_t nmemb, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(nmemb, size, &bytes)))
+		return fail(ENOMEM);
+	return realloc(ptr, bytes);
+}
+
+extern void cfree(void *ptr);
+__export void cfree(void *ptr)
+{
+	free(ptr);
+}
+
+#endif /* CONFIG_INTERPOSE */
 
 /*
  * Giving back, and figures.

@@ -230,7 +230,6 @@ __export __hot void ha_free(void *ptr)
 		free_slow(ptr);
 }
 EXPORT_AS(ha_free, free);
-EXPORT_AS(ha_free, cfree);
 EXPORT_WEAK_AS(ha_free, _ZdlPv);
 
 /* A large object, one of a heap of the user's, misuse. */
@@ -507,18 +506,6 @@ __export void *ha_realloc(void *ptr, size_t size)
 	return NULL;
 }
 EXPORT_AS(ha_realloc, realloc);
-
-__export void *ha_reallocarray(void *ptr, size_t nmemb, size_t size)
-{
-	size_t bytes;
-
-	if (unlikely(__builtin_mul_overflow(nmemb, size, &bytes))) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	return ha_realloc(ptr, bytes);
-}
-EXPORT_AS(ha_reallocarray, reallocarray);
 
 /*
  * Alignment: a class whose size is a multiple of it (spans start on a page), else
