@@ -45,6 +45,7 @@ __export void *ha_memalign(size_t align, size_t size)
 	return heap_alloc_aligned(align, size);
 }
 EXPORT_AS(ha_memalign, memalign);
+EXPORT_AS(ha_memalign, __libc_memalign);
 
 __export int ha_posix_memalign(void **memptr, size_t align, size_t size)
 {
@@ -61,6 +62,7 @@ __export int ha_posix_memalign(void **memptr, size_t align, size_t size)
 	return 0;
 }
 EXPORT_AS(ha_posix_memalign, posix_memalign);
+EXPORT_AS(ha_posix_memalign, __posix_memalign);
 
 static size_t page_size(void)
 {
@@ -73,6 +75,7 @@ __export void *ha_valloc(size_t size)
 	return heap_alloc_aligned(page_size(), size);
 }
 EXPORT_AS(ha_valloc, valloc);
+EXPORT_AS(ha_valloc, __libc_valloc);
 
 __export void *ha_pvalloc(size_t size)
 {
@@ -83,6 +86,7 @@ __export void *ha_pvalloc(size_t size)
 	return heap_alloc_aligned(page, size ? align_up(size, page) : page);
 }
 EXPORT_AS(ha_pvalloc, pvalloc);
+EXPORT_AS(ha_pvalloc, __libc_pvalloc);
 
 /*
  * By the program's own realloc() and free(), where it has them and not these.

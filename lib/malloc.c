@@ -187,6 +187,7 @@ __export __hot void *ha_malloc(size_t size)
 	return likely(p) ? p : malloc_slow(size);
 }
 EXPORT_AS(ha_malloc, malloc);
+EXPORT_AS(ha_malloc, __libc_malloc);
 
 /*
  * Free.
@@ -230,6 +231,7 @@ __export __hot void ha_free(void *ptr)
 		free_slow(ptr);
 }
 EXPORT_AS(ha_free, free);
+EXPORT_AS(ha_free, __libc_free);
 EXPORT_WEAK_AS(ha_free, _ZdlPv);
 
 /* A large object, one of a heap of the user's, misuse. */
@@ -411,6 +413,7 @@ __export void *ha_calloc(size_t nmemb, size_t size)
 	return zalloc(bytes);
 }
 EXPORT_AS(ha_calloc, calloc);
+EXPORT_AS(ha_calloc, __libc_calloc);
 
 /* A medium object whose pages can be extended goes on as a large one. */
 static bool grow_medium(struct mspan *s, size_t size)
@@ -506,6 +509,7 @@ __export void *ha_realloc(void *ptr, size_t size)
 	return NULL;
 }
 EXPORT_AS(ha_realloc, realloc);
+EXPORT_AS(ha_realloc, __libc_realloc);
 
 /*
  * Alignment: a class whose size is a multiple of it (spans start on a page), else
