@@ -32,6 +32,7 @@
 #include "mheap.h"
 #include "numa.h"
 #include "profile.h"
+#include "span_zero.h"
 #include "sysmon.h"
 #include "uheap.h"
 
@@ -114,7 +115,7 @@ static void *alloc_large(size_t size, size_t align_pages, bool zero)
 	s->nr_alloc = 1;
 	s->user_size = size;
 	if (zero && !zeroed)
-		memset((void *)s->start, 0, size);
+		span_zero(s);
 	profile_poll();
 	s->object_state[0] = profile_on() ?
 		state_profiled((void *)s->start, mspan_size(s), OBJECT_LIVE) : OBJECT_LIVE;

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -470,23 +471,106 @@ int vm_collapse(void *addr, size_t size)
 	return err;
 }
 
+/* Which kernel pages are resident, a byte each, of at most RESIDENT_PAGES. */
+#define RESIDENT_PAGES		1024
+
+static bool vm_resident(void *addr, size_t size, unsigned char *map)
+{
+	int saved = errno;
+	bool ok;
+
+	vm_count_call();
+	ok = !mincore(addr, size, map);
+	errno = saved;
+	return ok;
+}
+
 size_t vm_count_resident(void *addr, size_t size)
 {
-	unsigned char map[1024];
+	unsigned char map[RESIDENT_PAGES];
 	size_t step = sizeof(map) * vm_page_size, nr = 0;
-	int saved = errno;
 
 	for (size_t at = 0; at < size; at += step) {
-		size_t part = size - at < step ? size - at : step;
+		size_t part = min_size(size - at, step);
 
-		vm_count_call();
-		if (mincore((char *)addr + at, part, map))
+		if (!vm_resident((char *)addr + at, part, map))
 			break;
 		for (size_t i = 0; i < part / vm_page_size; i++)
 			nr += map[i] & 1;
 	}
-	errno = saved;
 	return nr;
+}
+
+/* Runs of pages of one kind.  Memory that is locked is not returned: written then. */
+static void vm_zero_pages(char *p, const unsigned char *map, size_t nr)
+{
+	for (size_t i = 0, end; i < nr; i = end) {
+		char *run = p + i * vm_page_size;
+		size_t size;
+
+		for (end = i + 1; end < nr && (map[end] & 1) == (map[i] & 1); end++)
+			;
+		size = (end - i) * vm_page_size;
+		if (map[i] & 1 || vm_return(run, size))
+			memset(run, 0, size);
+	}
+}
+
+/* Asked page by page, RESIDENT_PAGES at a time. */
+static void vm_zero_exact(char *p, size_t size)
+{
+	unsigned char map[RESIDENT_PAGES];
+	size_t step = sizeof(map) * vm_page_size;
+
+	for (size_t at = 0; at < size; at += step) {
+		size_t part = min_size(size - at, step);
+
+		if (vm_resident(p + at, part, map))
+			vm_zero_pages(p + at, map, part / vm_page_size);
+		else
+			memset(p + at, 0, part);
+	}
+}
+
+/*
+ * One page in the middle stands for all of a step: where it is resident, nothing else is
+ * asked.  What a system call costs here is mostly that the TLB is empty afterwards, so
+ * that steps of one kind that follow each other are written at once.
+ */
+#define ZERO_STEP		(16UL << 20)
+
+static bool vm_step_resident(char *p, const char *end)
+{
+	size_t part = min_size(end - p, ZERO_STEP);
+	unsigned char middle;
+
+	p += align_down(part / 2, vm_page_size);
+	return !vm_resident(p, vm_page_size, &middle) || middle & 1;
+}
+
+void vm_zero(void *addr, size_t size)
+{
+	char *p = addr, *end = p + size, *next;
+	char *first = (char *)align_up((uintptr_t)p, vm_page_size);
+	char *last = (char *)align_down((uintptr_t)end, vm_page_size);
+	bool resident;
+
+	if (first >= last) {
+		memset(p, 0, size);
+		return;
+	}
+	memset(p, 0, first - p);
+	for (p = first; p < last; p = next) {
+		resident = vm_step_resident(p, last);
+		next = p + min_size(last - p, ZERO_STEP);
+		while (next < last && vm_step_resident(next, last) == resident)
+			next += min_size(last - next, ZERO_STEP);
+		if (resident)
+			memset(p, 0, next - p);
+		else
+			vm_zero_exact(p, next - p);
+	}
+	memset(last, 0, end - last);
 }
 
 INSPECT_TABLE(vm) = {
