@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <util/align.h>
 #include "assist.h"
 #include "conf.h"
 #include "debug.h"
@@ -382,6 +383,16 @@ __export size_t ha_good_size(size_t size)
 /*
  * calloc, realloc.
  */
+
+/* Up to here classes are 16 bytes apart, but for that of 8. */
+#define STEP_16_SIZE	256
+
+/* All that malloc_usable_size() says of an object, which a program may use. */
+static void *zero_object(void *p, size_t sc)
+{
+	return memset(p, 0, size_classes[sc].size);
+}
+
 static void *zalloc(size_t size)
 {
 	struct mag_slot slot;
@@ -390,14 +401,23 @@ static void *zalloc(size_t size)
 	bool due;
 	void *p;
 
-	if (likely(size <= MAX_SMALL_SIZE)) {
+	if (likely(size <= STEP_16_SIZE)) {
 		p = alloc_class(small_class(size));
-		return p ? memset(p, 0, size) : NULL;
+		/* the size of the class, and no load to wait for */
+		size = size <= 8 ? 8 : align_up(size, 16);
+		/* of which the compiler knows no bound, or memset is rep stos */
+		__asm__("" : "+r"(size));
+		return likely(p) ? memset(p, 0, size) : NULL;
+	}
+	if (likely(size <= MAX_SMALL_SIZE)) {
+		sc = small_class(size);
+		p = alloc_class(sc);
+		return likely(p) ? zero_object(p, sc) : NULL;
 	}
 	if (size <= MAX_MEDIUM_SIZE) {
 		sc = medium_class(size);
 		if (mcache_pop_twice(2 * sc, &slot, &h, &due))
-			return memset(take_slot(&slot, h, due, 2 * sc), 0, size);
+			return zero_object(take_slot(&slot, h, due, 2 * sc), sc);
 	}
 	/* not at hand: pages of which the heap may know that they are zero */
 	return alloc_large(size, 1, true);
@@ -527,7 +547,7 @@ void *heap_alloc(size_t align, size_t size, bool zero)
 		sc = aligned_class[ilog2(align) - 4][small_class(size)];
 	if (sc) {
 		p = alloc_class(sc);
-		return p && zero ? memset(p, 0, size) : p;
+		return p && zero ? zero_object(p, sc) : p;
 	}
 	if (align <= HA_PAGE_SIZE && size > MAX_SMALL_SIZE)
 		return zero ? zalloc(size) : malloc_slow(size);

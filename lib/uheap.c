@@ -283,7 +283,7 @@ void *uheap_alloc(struct ha_heap *h, size_t size, size_t align, bool zero)
 	else if (align <= HA_PAGE_SIZE || align <= PTRDIFF_MAX - size)
 		p = alloc_large(h, size, max_size(align >> HA_PAGE_SHIFT, 1), zero);
 	if (p && sc && zero)
-		memset(p, 0, size);
+		memset(p, 0, size_classes[sc].size);
 	if (p)
 		profile_alloc(p);
 	else

@@ -67,8 +67,8 @@ void *ha_malloc(size_t size) HA_MALLOC HA_SIZE(1);
  * @nmemb: elements
  * @size: bytes an element
  *
- * Return: as ha_malloc() of the product, zeroed; NULL with ENOMEM also when the
- * product overflows.
+ * Return: as ha_malloc() of the product, zeroed, all that ha_malloc_usable_size()
+ * says of it; NULL with ENOMEM also when the product overflows.
  */
 void *ha_calloc(size_t nmemb, size_t size) HA_MALLOC HA_SIZE2(1, 2);
 
@@ -172,7 +172,7 @@ size_t ha_malloc_usable_size(void *ptr);
  */
 size_t ha_good_size(size_t size);
 
-/** HA_ZERO - flag of ha_alloc() and its like: the object is zeroed */
+/** HA_ZERO - flag of ha_alloc() and its like: the object is zeroed, all of its usable size */
 #define HA_ZERO		1u
 /**
  * HA_DENSE - flag of ha_alloc(): from the fullest pages that have room
