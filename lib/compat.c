@@ -139,7 +139,7 @@ EXPORT_AS(ha_malloc_trim, malloc_trim);
 extern int ha_mallopt(int param, int value);
 __export int ha_mallopt(int param, int value)
 {
-	/* Nothing of glibc's tuning applies; success keeps its users going. */
+	/* Nothing of glibc's tuning applies.  It says 1 to what it does not know, too. */
 	return 1;
 }
 EXPORT_AS(ha_mallopt, mallopt);
