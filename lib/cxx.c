@@ -5,8 +5,9 @@
  * On success operator new is malloc.  On failure the rules of the language apply
  * (new_handler in a loop, then bad_alloc), which are not ours to implement: the
  * call goes to the next definition of the operator, libstdc++'s, whose own malloc
- * is this library's again.  Where there is no next one (a static link without
- * it), the program ends with one line.
+ * is this library's again.  Where there is no next one, because libstdc++ is linked
+ * statically and these are the only ones, its handler is called and its bad_alloc
+ * thrown from here; without libstdc++ the program ends with one line.
  *
  * A program may replace some of the operators, mostly new and delete, and the others
  * are then to call those, as the standard's do:
@@ -53,13 +54,29 @@ static void __cold __noreturn cxx_no_memory(void)
 	abort();
 }
 
-static void *cxx_next(const char *name)
-{
-	void *next = next_symbol(name);
+typedef void cxx_handler(void);
 
-	if (!next)
+/* std::get_new_handler() and libstdc++'s way to throw, where they are linked in. */
+extern cxx_handler *cxx_get_handler(void) __asm__("_ZSt15get_new_handlerv") __weak;
+extern void cxx_throw(void) __asm__("_ZSt17__throw_bad_allocv") __weak;
+
+/* No memory, and no next operator.  What a handler throws passes, nothrow or not. */
+static void *__cold cxx_alone(size_t size, size_t align, bool nothrow)
+{
+	cxx_handler *handler;
+	void *p;
+
+	while (cxx_get_handler && (handler = cxx_get_handler())) {
+		handler();
+		p = ha_aligned_alloc(align, size);
+		if (p)
+			return p;
+	}
+	if (!nothrow && cxx_throw)
+		cxx_throw();
+	if (!nothrow)
 		cxx_no_memory();
-	return next;
+	return NULL;
 }
 
 /* The operator, and a name of it that is this definition whatever is replaced. */
@@ -70,9 +87,10 @@ extern ret name params __attribute__((alias("own" #name), copy(own##name))); \
 static ret own##name params
 
 typedef void *cxx_new(size_t size);
+typedef void *cxx_new_nothrow(size_t size, const void *tag);
 typedef void cxx_delete(void *p);
 typedef void *cxx_new_aligned(size_t size, size_t align);
-typedef void cxx_delete_aligned(void *p, size_t align);
+typedef void *cxx_new_aligned_nothrow(size_t size, size_t align, const void *tag);
 
 extern cxx_delete _ZdlPv;
 static bool standard(void);
@@ -103,12 +121,21 @@ static __always_inline const struct page_entry *delete_entry(uintptr_t addr)
 /*
  * New.
  */
+static void *new_slow(size_t size, const char *name)
+{
+	void *p = malloc_slow(size);
+	cxx_new *next;
+
+	if (likely(p))
+		return p;
+	next = next_symbol(name);
+	return next ? next(size) : cxx_alone(size, 1, false);
+}
+
 static void *_Znwm_slow(size_t size) __noinline;
 static void *_Znwm_slow(size_t size)
 {
-	void *p = malloc_slow(size);
-
-	return p ? p : ((cxx_new *)cxx_next("_Znwm"))(size);
+	return new_slow(size, "_Znwm");
 }
 
 CXX_OPERATOR(_Znwm, void *, (size_t size))
@@ -121,12 +148,7 @@ CXX_OPERATOR(_Znwm, void *, (size_t size))
 static void *_Znam_slow(size_t size) __noinline;
 static void *_Znam_slow(size_t size)
 {
-	void *p;
-
-	if (!standard())
-		return _Znwm(size);
-	p = malloc_slow(size);
-	return p ? p : ((cxx_new *)cxx_next("_Znam"))(size);
+	return standard() ? new_slow(size, "_Znam") : _Znwm(size);
 }
 
 CXX_OPERATOR(_Znam, void *, (size_t size))
@@ -141,12 +163,14 @@ static void *nothrow_slow(size_t size, const void *tag, const char *name, cxx_ne
 {
 	bool ours = standard();
 	void *p = ours ? malloc_slow(size) : NULL;
-	void *(*next)(size_t, const void *);
+	cxx_new_nothrow *next;
 
 	if (p)
 		return p;
-	next = ours ? cxx_next(name) : next_symbol(name);
-	return next ? next(size, tag) : plain(size);
+	next = next_symbol(name);
+	if (next)
+		return next(size, tag);
+	return ours ? cxx_alone(size, 1, true) : plain(size);
 }
 
 #define CXX_NEW_NOTHROW(name, plain)					\
@@ -169,6 +193,17 @@ CXX_NEW_NOTHROW(_ZnamRKSt9nothrow_t, _Znam)
  * Aligned new: a size that no object can have goes to the plain operator, because
  * some libstdc++ round it up to the alignment, past zero.
  */
+static void *__cold aligned_failed(size_t size, size_t align, const char *name,
+				   const char *plain)
+{
+	void *next = next_symbol(size > PTRDIFF_MAX ? plain : name);
+
+	if (!next)
+		return cxx_alone(size, align, false);
+	return size > PTRDIFF_MAX ? ((cxx_new *)next)(size) :
+	       ((cxx_new_aligned *)next)(size, align);
+}
+
 #define CXX_NEW_ALIGNED(name, plain, unless_standard)			\
 CXX_OPERATOR(name, void *, (size_t size, size_t align))		\
 {									\
@@ -176,30 +211,32 @@ CXX_OPERATOR(name, void *, (size_t size, size_t align))		\
 									\
 	unless_standard;						\
 	p = ha_aligned_alloc(align, size);				\
-	if (likely(p))							\
-		return p;						\
-	if (size > PTRDIFF_MAX)						\
-		return ((cxx_new *)cxx_next(#plain))(size);		\
-	return ((cxx_new_aligned *)cxx_next(#name))(size, align);	\
+	return likely(p) ? p : aligned_failed(size, align, #name, #plain); \
 }
 
 CXX_NEW_ALIGNED(_ZnwmSt11align_val_t, _Znwm,)
 CXX_NEW_ALIGNED(_ZnamSt11align_val_t, _Znam,
 		if (unlikely(!standard())) return _ZnwmSt11align_val_t(size, align))
 
+static void *aligned_nothrow(size_t size, size_t align, const void *tag, const char *name,
+			     const char *plain, cxx_new_aligned *aligned)
+{
+	bool ours = standard(), huge = ours && size > PTRDIFF_MAX;
+	void *p = ours ? ha_aligned_alloc(align, size) : NULL, *next;
+
+	if (likely(p))
+		return p;
+	next = next_symbol(huge ? plain : name);
+	if (!next)
+		return ours ? cxx_alone(size, align, true) : aligned(size, align);
+	return huge ? ((cxx_new_nothrow *)next)(size, tag) :
+	       ((cxx_new_aligned_nothrow *)next)(size, align, tag);
+}
+
 #define CXX_NEW_ALIGNED_NOTHROW(name, plain, aligned)			\
 CXX_OPERATOR(name, void *, (size_t size, size_t align, const void *tag)) \
 {									\
-	bool ours = standard();						\
-	void *p = ours ? ha_aligned_alloc(align, size) : NULL;		\
-	void *(*next)(size_t, size_t, const void *);			\
-									\
-	if (likely(p))							\
-		return p;						\
-	if (ours && size > PTRDIFF_MAX)					\
-		return ((void *(*)(size_t, const void *))cxx_next(#plain))(size, tag); \
-	next = ours ? cxx_next(#name) : next_symbol(#name);		\
-	return next ? next(size, align, tag) : aligned(size, align);	\
+	return aligned_nothrow(size, align, tag, #name, #plain, aligned); \
 }
 
 CXX_NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t, _ZnwmRKSt9nothrow_t,
