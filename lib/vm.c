@@ -22,6 +22,7 @@
  * Any thread, any time after vm_init(), no locks.  Not here: what a range is for.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <string.h>
@@ -33,6 +34,7 @@
 
 #include <asm/atomic.h>
 #include <util/align.h>
+#include "conf.h"
 #include "inspect.h"
 #include "vm.h"
 
@@ -117,6 +119,15 @@ static inline bool vm_fault(void)
 static void vm_count_call(void)
 {
 	atomic_add_relaxed(&vm_stat.nr_calls, 1);
+}
+
+/*
+ * A filter of system calls may end a process for a call that it does not know, and is
+ * not asked to find out: one that is not needed is not made then.
+ */
+static bool vm_is_filtered(void)
+{
+	return prctl(PR_GET_SECCOMP) != 0;
 }
 
 void vm_init(void)
@@ -275,12 +286,11 @@ int vm_return(void *addr, size_t size)
 
 /*
  * Many ranges in one call: one hold of the kernel's lock and one flush of the TLB
- * for all of them, a third of the time.  A filter of system calls may end a process
- * for a call that it does not know, and is not asked to find out.
+ * for all of them, a third of the time.
  */
 static bool vm_may_many(void)
 {
-	return !atomic_load_relaxed(&vm_no_many) && prctl(PR_GET_SECCOMP) == 0;
+	return !atomic_load_relaxed(&vm_no_many) && !vm_is_filtered();
 }
 
 unsigned int vm_return_many(const struct iovec *ranges, unsigned int nr)
@@ -485,11 +495,39 @@ static bool vm_resident(void *addr, size_t size, unsigned char *map)
 	return ok;
 }
 
+/*
+ * The same where calls are filtered: systemd's @system-service has no mincore, and kills.
+ * Files may be read, unless the user says otherwise.
+ */
+static size_t vm_count_present(uintptr_t addr, size_t nr)
+{
+	uint64_t entry[128];
+	int saved = errno, fd = -1;
+	size_t done = 0, count = 0;
+	ssize_t got = 1;
+
+	if (conf.cgroup)
+		fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	for (; fd >= 0 && done < nr && got > 0; done += got) {
+		got = pread(fd, entry, min_size(nr - done, ARRAY_SIZE(entry)) * sizeof(*entry),
+			    (addr / vm_page_size + done) * sizeof(*entry));
+		got /= (ssize_t)sizeof(*entry);
+		for (ssize_t i = 0; i < got; i++)
+			count += entry[i] >> 63;
+	}
+	if (fd >= 0)
+		close(fd);
+	errno = saved;
+	return count;
+}
+
 size_t vm_count_resident(void *addr, size_t size)
 {
 	unsigned char map[RESIDENT_PAGES];
 	size_t step = sizeof(map) * vm_page_size, nr = 0;
 
+	if (vm_is_filtered())
+		return vm_count_present((uintptr_t)addr, size / vm_page_size);
 	for (size_t at = 0; at < size; at += step) {
 		size_t part = min_size(size - at, step);
 
@@ -555,7 +593,7 @@ void vm_zero(void *addr, size_t size)
 	char *last = (char *)align_down((uintptr_t)end, vm_page_size);
 	bool resident;
 
-	if (first >= last) {
+	if (first >= last || vm_is_filtered()) {
 		memset(p, 0, size);
 		return;
 	}

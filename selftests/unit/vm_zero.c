@@ -4,11 +4,16 @@
  * not, read as zero afterwards and nothing beside them is touched; also where the
  * kernel returns nothing, because the memory is locked or the call fails.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include <util/align.h>
+#include "conf.h"
 #include "vm.h"
 
 #include "fake/unit.h"
@@ -118,6 +123,43 @@ START_TEST(locked)
 }
 END_TEST
 
+/* After this, to ask which pages are resident ends the process. */
+static bool forbid_mincore(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+START_TEST(filtered)
+{
+	char *p = area();
+	size_t pages = AREA / vm_page_size, nr;
+
+	if (!forbid_mincore())
+		return;
+	conf.cgroup = true;
+	for (size_t i = 0; i < pages; i += 3)
+		p[i * vm_page_size] = MARK;
+	errno = 77;
+	nr = vm_count_resident(p, AREA);
+	check(nr == (pages + 2) / 3 || !nr);
+	check(vm_count_resident(p, vm_page_size) == !!nr);
+	check(vm_count_resident(p + vm_page_size, 2 * vm_page_size) == 0);
+	conf.cgroup = false;
+	check(vm_count_resident(p, AREA) == 0 && errno == 77);
+	vm_zero(p, AREA);
+	check(reads_zero(p, AREA) && errno == 77);
+}
+END_TEST
+
 static bool kernel_knows(void)
 {
 	char *p = area();
@@ -141,6 +183,7 @@ int main(void)
 	} else {
 		unit_skip("untouched, locked", "it is not told here which pages are resident");
 	}
+	tcase_add_test(tc, filtered);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }
