@@ -19,7 +19,8 @@
  *	sized and nothrow delete[]	-> delete[]
  *
  * and the aligned ones likewise among themselves.  The program's definition comes
- * before this one's wherever the name is looked up, so that `basics' tells.  It costs
+ * before this one's wherever the name is looked up, so that `basics' tells.  (So does
+ * one whose address a program at a fixed place takes: calling it is no mistake.)  It costs
  * the fast paths nothing: what they compare with anyway, the largest small size and
  * the end of the window, are for them variables of their own, 0 until it is known
  * that nothing is replaced.  Those that call no other are new, and delete in
