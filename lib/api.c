@@ -44,7 +44,7 @@ __export void *ha_alloc(size_t size, size_t align, unsigned int flags)
 	if (flags & HA_DENSE && align <= 16 && size <= MAX_SMALL_SIZE) {
 		p = alloc_dense(small_class(max_size(size, align)));
 		if (p)
-			return flags & HA_ZERO ? memset(p, 0, size) : p;
+			return flags & HA_ZERO ? memset(p, 0, ha_good_size(max_size(size, align))) : p;
 	}
 	return heap_alloc(align ? align : 1, size, flags & HA_ZERO);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include <util/align.h>
@@ -44,6 +45,7 @@ __export void *ha_memalign(size_t align, size_t size)
 	return heap_alloc_aligned(align, size);
 }
 EXPORT_AS(ha_memalign, memalign);
+EXPORT_AS(ha_memalign, __libc_memalign);
 
 __export int ha_posix_memalign(void **memptr, size_t align, size_t size)
 {
@@ -60,6 +62,7 @@ __export int ha_posix_memalign(void **memptr, size_t align, size_t size)
 	return 0;
 }
 EXPORT_AS(ha_posix_memalign, posix_memalign);
+EXPORT_AS(ha_posix_memalign, __posix_memalign);
 
 static size_t page_size(void)
 {
@@ -72,6 +75,7 @@ __export void *ha_valloc(size_t size)
 	return heap_alloc_aligned(page_size(), size);
 }
 EXPORT_AS(ha_valloc, valloc);
+EXPORT_AS(ha_valloc, __libc_valloc);
 
 __export void *ha_pvalloc(size_t size)
 {
@@ -82,6 +86,38 @@ __export void *ha_pvalloc(size_t size)
 	return heap_alloc_aligned(page, size ? align_up(size, page) : page);
 }
 EXPORT_AS(ha_pvalloc, pvalloc);
+EXPORT_AS(ha_pvalloc, __libc_pvalloc);
+
+/*
+ * By the program's own realloc() and free(), where it has them and not these.
+ */
+__export void *ha_reallocarray(void *ptr, size_t nmemb, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(nmemb, size, &bytes)))
+		return fail(ENOMEM);
+	return ha_realloc(ptr, bytes);
+}
+
+#ifdef CONFIG_INTERPOSE
+
+__export void *reallocarray(void *ptr, size_t nmemb, size_t size)
+{
+	size_t bytes;
+
+	if (unlikely(__builtin_mul_overflow(nmemb, size, &bytes)))
+		return fail(ENOMEM);
+	return realloc(ptr, bytes);
+}
+
+extern void cfree(void *ptr);
+__export void cfree(void *ptr)
+{
+	free(ptr);
+}
+
+#endif /* CONFIG_INTERPOSE */
 
 /*
  * Giving back, and figures.
@@ -103,7 +139,7 @@ EXPORT_AS(ha_malloc_trim, malloc_trim);
 extern int ha_mallopt(int param, int value);
 __export int ha_mallopt(int param, int value)
 {
-	/* Nothing of glibc's tuning applies; success keeps its users going. */
+	/* Nothing of glibc's tuning applies.  It says 1 to what it does not know, too. */
 	return 1;
 }
 EXPORT_AS(ha_mallopt, mallopt);

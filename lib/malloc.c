@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <util/align.h>
 #include "assist.h"
 #include "conf.h"
 #include "debug.h"
@@ -32,6 +33,7 @@
 #include "mheap.h"
 #include "numa.h"
 #include "profile.h"
+#include "span_zero.h"
 #include "sysmon.h"
 #include "uheap.h"
 
@@ -114,7 +116,7 @@ static void *alloc_large(size_t size, size_t align_pages, bool zero)
 	s->nr_alloc = 1;
 	s->user_size = size;
 	if (zero && !zeroed)
-		memset((void *)s->start, 0, size);
+		span_zero(s);
 	profile_poll();
 	s->object_state[0] = profile_on() ?
 		state_profiled((void *)s->start, mspan_size(s), OBJECT_LIVE) : OBJECT_LIVE;
@@ -187,6 +189,7 @@ __export __hot void *ha_malloc(size_t size)
 	return likely(p) ? p : malloc_slow(size);
 }
 EXPORT_AS(ha_malloc, malloc);
+EXPORT_AS(ha_malloc, __libc_malloc);
 
 /*
  * Free.
@@ -230,9 +233,8 @@ __export __hot void ha_free(void *ptr)
 		free_slow(ptr);
 }
 EXPORT_AS(ha_free, free);
-EXPORT_AS(ha_free, cfree);
-EXPORT_AS(ha_free, _ZdlPv);
-EXPORT_AS(ha_free, _ZdaPv);
+EXPORT_AS(ha_free, __libc_free);
+EXPORT_WEAK_AS(ha_free, _ZdlPv);
 
 /* A large object, one of a heap of the user's, misuse. */
 static void free_span(void *ptr) __noinline;
@@ -344,8 +346,7 @@ static void check_size(void *ptr, size_t align, size_t size)
 		debug_size_mismatch((uintptr_t)ptr, size, has);
 }
 
-static void free_sized_slow(void *ptr, size_t size) __noinline;
-static void free_sized_slow(void *ptr, size_t size)
+void free_sized_slow(void *ptr, size_t size)
 {
 	if (ptr && check_on)
 		check_size(ptr, 1, size);
@@ -364,8 +365,6 @@ __export __hot void ha_free_sized(void *ptr, size_t size)
 		free_sized_slow(ptr, size);
 }
 EXPORT_AS(ha_free_sized, free_sized);
-EXPORT_AS(ha_free_sized, _ZdlPvm);
-EXPORT_AS(ha_free_sized, _ZdaPvm);
 
 __export void ha_free_aligned_sized(void *ptr, size_t align, size_t size)
 {
@@ -389,6 +388,16 @@ __export size_t ha_good_size(size_t size)
 /*
  * calloc, realloc.
  */
+
+/* Up to here classes are 16 bytes apart, but for that of 8. */
+#define STEP_16_SIZE	256
+
+/* All that malloc_usable_size() says of an object, which a program may use. */
+static void *zero_object(void *p, size_t sc)
+{
+	return memset(p, 0, size_classes[sc].size);
+}
+
 static void *zalloc(size_t size)
 {
 	struct mag_slot slot;
@@ -397,14 +406,23 @@ static void *zalloc(size_t size)
 	bool due;
 	void *p;
 
-	if (likely(size <= MAX_SMALL_SIZE)) {
+	if (likely(size <= STEP_16_SIZE)) {
 		p = alloc_class(small_class(size));
-		return p ? memset(p, 0, size) : NULL;
+		/* the size of the class, and no load to wait for */
+		size = size <= 8 ? 8 : align_up(size, 16);
+		/* of which the compiler knows no bound, or memset is rep stos */
+		__asm__("" : "+r"(size));
+		return likely(p) ? memset(p, 0, size) : NULL;
+	}
+	if (likely(size <= MAX_SMALL_SIZE)) {
+		sc = small_class(size);
+		p = alloc_class(sc);
+		return likely(p) ? zero_object(p, sc) : NULL;
 	}
 	if (size <= MAX_MEDIUM_SIZE) {
 		sc = medium_class(size);
 		if (mcache_pop_twice(2 * sc, &slot, &h, &due))
-			return memset(take_slot(&slot, h, due, 2 * sc), 0, size);
+			return zero_object(take_slot(&slot, h, due, 2 * sc), sc);
 	}
 	/* not at hand: pages of which the heap may know that they are zero */
 	return alloc_large(size, 1, true);
@@ -421,6 +439,7 @@ __export void *ha_calloc(size_t nmemb, size_t size)
 	return zalloc(bytes);
 }
 EXPORT_AS(ha_calloc, calloc);
+EXPORT_AS(ha_calloc, __libc_calloc);
 
 /* A medium object whose pages can be extended goes on as a large one. */
 static bool grow_medium(struct mspan *s, size_t size)
@@ -522,18 +541,7 @@ __export void *ha_realloc(void *ptr, size_t size)
 	return NULL;
 }
 EXPORT_AS(ha_realloc, realloc);
-
-__export void *ha_reallocarray(void *ptr, size_t nmemb, size_t size)
-{
-	size_t bytes;
-
-	if (unlikely(__builtin_mul_overflow(nmemb, size, &bytes))) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	return ha_realloc(ptr, bytes);
-}
-EXPORT_AS(ha_reallocarray, reallocarray);
+EXPORT_AS(ha_realloc, __libc_realloc);
 
 /*
  * Alignment: a class whose size is a multiple of it (spans start on a page), else
@@ -550,7 +558,7 @@ void *heap_alloc(size_t align, size_t size, bool zero)
 		sc = aligned_class[ilog2(align) - 4][small_class(size)];
 	if (sc) {
 		p = alloc_class(sc);
-		return p && zero ? memset(p, 0, size) : p;
+		return p && zero ? zero_object(p, sc) : p;
 	}
 	if (align <= HA_PAGE_SIZE && size > MAX_SMALL_SIZE)
 		return zero ? zalloc(size) : malloc_slow(size);

@@ -37,7 +37,7 @@ __export struct ha_cache *ha_cache_create(const char *name,
 
 	memcpy(&o, opt, min_size(opt->size, sizeof(o)));
 	if ((o.align && !is_power_of_2(o.align)) || !o.object_size ||
-	    o.object_size > PTRDIFF_MAX || o.flags & ~HA_ZERO) {
+	    o.object_size > PTRDIFF_MAX || o.flags & ~HA_ZERO || o.reserved) {
 		errno = EINVAL;
 		return NULL;
 	}

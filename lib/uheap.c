@@ -45,6 +45,7 @@
 #include "mheap.h"
 #include "profile.h"
 #include "span_drop.h"
+#include "span_zero.h"
 #include "uheap.h"
 
 #define STRIPES		64
@@ -243,7 +244,7 @@ static void *alloc_large(struct ha_heap *h, size_t size, size_t align_pages, boo
 	s->nr_alloc = 1;
 	span_adopt(h, s);
 	if (zero && !zeroed)
-		memset((void *)s->start, 0, size);
+		span_zero(s);
 	heap_lock(h);
 	__atomic_store_n(&s->object_state[0], OBJECT_LIVE, __ATOMIC_RELEASE);
 	list_add(&s->link, &h->full);
@@ -282,7 +283,7 @@ void *uheap_alloc(struct ha_heap *h, size_t size, size_t align, bool zero)
 	else if (align <= HA_PAGE_SIZE || align <= PTRDIFF_MAX - size)
 		p = alloc_large(h, size, max_size(align >> HA_PAGE_SHIFT, 1), zero);
 	if (p && sc && zero)
-		memset(p, 0, size);
+		memset(p, 0, size_classes[sc].size);
 	if (p)
 		profile_alloc(p);
 	else

@@ -22,8 +22,10 @@
  * Any thread, any time after vm_init(), no locks.  Not here: what a range is for.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -32,6 +34,7 @@
 
 #include <asm/atomic.h>
 #include <util/align.h>
+#include "conf.h"
 #include "inspect.h"
 #include "vm.h"
 
@@ -116,6 +119,15 @@ static inline bool vm_fault(void)
 static void vm_count_call(void)
 {
 	atomic_add_relaxed(&vm_stat.nr_calls, 1);
+}
+
+/*
+ * A filter of system calls may end a process for a call that it does not know, and is
+ * not asked to find out: one that is not needed is not made then.
+ */
+static bool vm_is_filtered(void)
+{
+	return prctl(PR_GET_SECCOMP) != 0;
 }
 
 void vm_init(void)
@@ -283,12 +295,11 @@ int vm_return(void *addr, size_t size)
 
 /*
  * Many ranges in one call: one hold of the kernel's lock and one flush of the TLB
- * for all of them, a third of the time.  A filter of system calls may end a process
- * for a call that it does not know, and is not asked to find out.
+ * for all of them, a third of the time.
  */
 static bool vm_may_many(void)
 {
-	return !atomic_load_relaxed(&vm_no_many) && prctl(PR_GET_SECCOMP) == 0;
+	return !atomic_load_relaxed(&vm_no_many) && !vm_is_filtered();
 }
 
 unsigned int vm_return_many(const struct iovec *ranges, unsigned int nr)
@@ -479,23 +490,137 @@ int vm_collapse(void *addr, size_t size)
 	return err;
 }
 
+/* Which kernel pages are resident, a byte each, of at most RESIDENT_PAGES. */
+#define RESIDENT_PAGES		1024
+
+static bool vm_resident(void *addr, size_t size, unsigned char *map)
+{
+	int saved = errno;
+	bool ok;
+
+	vm_count_call();
+	ok = !mincore(addr, size, map);
+	errno = saved;
+	return ok;
+}
+
+/*
+ * The same where calls are filtered: systemd's @system-service has no mincore, and kills.
+ * Files may be read, unless the user says otherwise.
+ */
+static size_t vm_count_present(uintptr_t addr, size_t nr)
+{
+	uint64_t entry[128];
+	int saved = errno, fd = -1;
+	size_t done = 0, count = 0;
+	ssize_t got = 1;
+
+	/* bare calls: malloc is no place to be cancelled */
+	if (conf.cgroup)
+		fd = syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap",
+			     O_RDONLY | O_CLOEXEC);
+	for (; fd >= 0 && done < nr && got > 0; done += got) {
+		got = syscall(SYS_pread64, fd, entry,
+			      min_size(nr - done, ARRAY_SIZE(entry)) * sizeof(*entry),
+			      (addr / vm_page_size + done) * sizeof(*entry));
+		got /= (ssize_t)sizeof(*entry);
+		for (ssize_t i = 0; i < got; i++)
+			count += entry[i] >> 63;
+	}
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	errno = saved;
+	return count;
+}
+
 size_t vm_count_resident(void *addr, size_t size)
 {
-	unsigned char map[1024];
+	unsigned char map[RESIDENT_PAGES];
 	size_t step = sizeof(map) * vm_page_size, nr = 0;
-	int saved = errno;
 
+	if (vm_is_filtered())
+		return vm_count_present((uintptr_t)addr, size / vm_page_size);
 	for (size_t at = 0; at < size; at += step) {
-		size_t part = size - at < step ? size - at : step;
+		size_t part = min_size(size - at, step);
 
-		vm_count_call();
-		if (mincore((char *)addr + at, part, map))
+		if (!vm_resident((char *)addr + at, part, map))
 			break;
 		for (size_t i = 0; i < part / vm_page_size; i++)
 			nr += map[i] & 1;
 	}
-	errno = saved;
 	return nr;
+}
+
+/* Runs of pages of one kind.  Memory that is locked is not returned: written then. */
+static void vm_zero_pages(char *p, const unsigned char *map, size_t nr)
+{
+	for (size_t i = 0, end; i < nr; i = end) {
+		char *run = p + i * vm_page_size;
+		size_t size;
+
+		for (end = i + 1; end < nr && (map[end] & 1) == (map[i] & 1); end++)
+			;
+		size = (end - i) * vm_page_size;
+		if (map[i] & 1 || vm_return(run, size))
+			memset(run, 0, size);
+	}
+}
+
+/* Asked page by page, RESIDENT_PAGES at a time. */
+static void vm_zero_exact(char *p, size_t size)
+{
+	unsigned char map[RESIDENT_PAGES];
+	size_t step = sizeof(map) * vm_page_size;
+
+	for (size_t at = 0; at < size; at += step) {
+		size_t part = min_size(size - at, step);
+
+		if (vm_resident(p + at, part, map))
+			vm_zero_pages(p + at, map, part / vm_page_size);
+		else
+			memset(p + at, 0, part);
+	}
+}
+
+/*
+ * One page in the middle stands for all of a step: where it is resident, nothing else is
+ * asked.  What a system call costs here is mostly that the TLB is empty afterwards, so
+ * that steps of one kind that follow each other are written at once.
+ */
+#define ZERO_STEP		(16UL << 20)
+
+static bool vm_step_resident(char *p, const char *end)
+{
+	size_t part = min_size(end - p, ZERO_STEP);
+	unsigned char middle;
+
+	p += align_down(part / 2, vm_page_size);
+	return !vm_resident(p, vm_page_size, &middle) || middle & 1;
+}
+
+void vm_zero(void *addr, size_t size)
+{
+	char *p = addr, *end = p + size, *next;
+	char *first = (char *)align_up((uintptr_t)p, vm_page_size);
+	char *last = (char *)align_down((uintptr_t)end, vm_page_size);
+	bool resident;
+
+	if (first >= last || vm_is_filtered()) {
+		memset(p, 0, size);
+		return;
+	}
+	memset(p, 0, first - p);
+	for (p = first; p < last; p = next) {
+		resident = vm_step_resident(p, last);
+		next = p + min_size(last - p, ZERO_STEP);
+		while (next < last && vm_step_resident(next, last) == resident)
+			next += min_size(last - next, ZERO_STEP);
+		if (resident)
+			memset(p, 0, next - p);
+		else
+			vm_zero_exact(p, next - p);
+	}
+	memset(last, 0, end - last);
 }
 
 INSPECT_TABLE(vm) = {

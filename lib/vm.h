@@ -85,6 +85,12 @@ void vm_advise_huge(void *addr, size_t size, bool huge);
 int vm_collapse(void *addr, size_t size);
 /* How many kernel pages of the range are resident; 0 when the kernel does not say. */
 size_t vm_count_resident(void *addr, size_t size);
+/*
+ * Make it read as zero.  Of steps of 16 MiB whose middle page is not resident, kernel
+ * pages that are are written, others go back; other steps are written, and all of it
+ * where calls are filtered.  Any address, any size; not hugetlb's pool.
+ */
+void vm_zero(void *addr, size_t size);
 /* mremap of whole kernel pages is not used; growth is in place or by copy. */
 
 /*

@@ -67,8 +67,8 @@ void *ha_malloc(size_t size) HA_MALLOC HA_SIZE(1);
  * @nmemb: elements
  * @size: bytes an element
  *
- * Return: as ha_malloc() of the product, zeroed; NULL with ENOMEM also when the
- * product overflows.
+ * Return: as ha_malloc() of the product, zeroed, all that ha_malloc_usable_size()
+ * says of it; NULL with ENOMEM also when the product overflows.
  */
 void *ha_calloc(size_t nmemb, size_t size) HA_MALLOC HA_SIZE2(1, 2);
 
@@ -173,7 +173,7 @@ size_t ha_malloc_usable_size(void *ptr);
  */
 size_t ha_good_size(size_t size);
 
-/** HA_ZERO - flag of ha_alloc() and its like: the object is zeroed */
+/** HA_ZERO - flag of ha_alloc() and its like: the object is zeroed, all of its usable size */
 #define HA_ZERO		1u
 /**
  * HA_DENSE - flag of ha_alloc(): from the fullest pages that have room
@@ -198,9 +198,10 @@ void *ha_alloc(size_t size, size_t align, unsigned int flags) HA_MALLOC HA_SIZE(
  * @ptr: object, not NULL
  * @size: bytes
  *
- * Succeeds where ha_realloc() would not move the object: a small one for sizes
- * from half of its usable size up to all of it; one above 32 KiB for any size above
- * 32 KiB that its neighbouring pages allow.
+ * Succeeds where ha_realloc() would not move the object: for sizes from half of its
+ * usable size up to all of it, and for one above 32 KiB also for larger ones that its
+ * neighbouring pages allow.  One above 1 MiB, and one that has grown so, shrinks to any
+ * size above 32 KiB.  Objects of heaps do not grow.
  *
  * Return: 0; -1 with ENOMEM, and the object as it was.
  */
@@ -662,7 +663,7 @@ struct ha_cache;
  * @object_size: bytes an object, not 0
  * @align: power of two, bytes; 0 for that of ha_malloc()
  * @flags: 0, or HA_ZERO: objects are zeroed before they are constructed
- * @reserved: 0
+ * @reserved: 0, or there is no cache
  * @construct: called once for each object that comes from the heap, before it is
  *	first handed out; NULL for none.  Returns 0, or an errno: the allocation fails
  *	with it
@@ -785,8 +786,9 @@ int ha_cache_stats_get(struct ha_cache *cache, struct ha_cache_stats *st);
  * @name: for statistics; up to 31 characters are kept
  * @limit: bytes of pages that it may have at most, 0 for no limit
  *
- * A heap has pages of its own: its first object takes 8 KiB, and so does the first
- * of each other size.  It is an ordinary heap otherwise: any thread may allocate
+ * A heap has pages of its own: the first object of each size class takes a span of 8
+ * to 80 KiB that further ones share; one above 32 KiB takes what it needs, in steps of
+ * 8 KiB.  It is an ordinary heap otherwise: any thread may allocate
  * from it and free to it; ha_free(), ha_realloc() (which stays in the heap) and
  * ha_malloc_usable_size() of its objects work.  Calls that allocate or free take a
  * lock, which some of the heaps share.

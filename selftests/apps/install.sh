@@ -88,6 +88,37 @@ fi
 if command -v cmake >/dev/null; then
 	mkdir "$tmp/cm"
 	cp "$tmp/app.c" "$tmp/app.cc" "$tmp/cm"
+	cp selftests/conform/cxx_replaced.cc "$tmp/cm/replaced.cc"
+	cat >"$tmp/cm/throws.cc" <<'END'
+#include <cstdint>
+#include <new>
+#include <vector>
+
+static int calls;
+
+static void handler()
+{
+	if (++calls == 3)
+		std::set_new_handler(nullptr);
+}
+
+int main()
+{
+	volatile std::size_t huge = PTRDIFF_MAX - 4096;
+
+	std::set_new_handler(handler);
+	if (::operator new(huge, std::nothrow) || calls != 3)
+		return 1;
+	try {
+		std::vector<char> v(100);
+
+		v.resize(huge);
+	} catch (const std::bad_alloc &) {
+		return 0;
+	}
+	return 1;
+}
+END
 	cat >"$tmp/cm/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.13)
 project(app C CXX)
@@ -99,12 +130,18 @@ add_executable(cxx app.cc)
 target_link_libraries(cxx PRIVATE heaparena::heaparena)
 add_executable(static app.c)
 target_link_libraries(static PRIVATE heaparena::static)
+add_executable(replaced replaced.cc)
+target_link_libraries(replaced PRIVATE heaparena::static)
+add_executable(throws throws.cc)
+target_link_libraries(throws PRIVATE heaparena::static -static-libstdc++)
 END
 	check "cmake configures" cmake -S "$tmp/cm" -B "$tmp/cm/b" -DCMAKE_PREFIX_PATH="$root/opt/ha"
 	check "and builds" cmake --build "$tmp/cm/b"
 	check "the shared one runs" "$tmp/cm/b/shared"
 	check "the C++ one runs" "$tmp/cm/b/cxx"
 	check "the static one runs" env -i "$tmp/cm/b/static"
+	check "and one with its own operator new" env -i "$tmp/cm/b/replaced"
+	check "and new that fails, beside a static libstdc++" env -i "$tmp/cm/b/throws"
 	check "and needs no library of ours" sh -c \
 		"! readelf -d '$tmp/cm/b/static' | grep NEEDED.*heaparena"
 	for version in 0.2 1.0 0.1.99; do

@@ -6,11 +6,13 @@
 #include "conform.h"
 
 static const char *const names[] = {
-	"malloc", "calloc", "realloc", "free", "reallocarray", "memalign",
+	"malloc", "calloc", "realloc", "free", "memalign",
 	"posix_memalign", "aligned_alloc", "valloc", "pvalloc",
 	"malloc_usable_size", "malloc_trim", "mallinfo", "mallinfo2",
 	"malloc_info", "malloc_stats", "mallopt", "free_sized",
-	"free_aligned_sized",
+	"free_aligned_sized", "reallocarray", "cfree",
+	"__libc_malloc", "__libc_calloc", "__libc_realloc", "__libc_free",
+	"__libc_memalign", "__libc_valloc", "__libc_pvalloc", "__posix_memalign",
 	/* operator new and new[]: plain, nothrow, aligned, aligned nothrow */
 	"_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t",
 	"_ZnwmSt11align_val_t", "_ZnamSt11align_val_t",

@@ -53,6 +53,28 @@ static void test_resize(void)
 	   ha_resize(p, 2 << 20) == 0 && malloc_usable_size(p) == 2 << 20,
 	   "ha_resize changes a large object");
 	free(p);
+	p = malloc(300000);
+	ok(ha_resize(p, malloc_usable_size(p) / 2) == 0 && ha_resize(p, 40000) == -1,
+	   "ha_resize keeps one of up to 1 MiB from half on");
+	free(p);
+}
+
+static void test_first_of_heap(void)
+{
+	static const size_t sizes[] = { 1, 100, 1000, 9000, 27264, 32768, 32769, 100000, 3000000 };
+	struct ha_heap *h = ha_heap_create("first", 0);
+	bool good = true;
+
+	for (unsigned int i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct ha_heap_stats st = { .size = sizeof(st) };
+		size_t max = sizes[i] <= 32768 ? 81920 : (sizes[i] + 8191) & -8192ul;
+
+		ha_heap_reset(h);
+		good &= ha_heap_alloc(h, sizes[i], 0, 0) && !ha_heap_stats_get(h, &st) &&
+			st.mapped % 8192 == 0 && st.mapped >= sizes[i] && st.mapped <= max;
+	}
+	ha_heap_destroy(h);
+	ok(good, "the first object of a heap takes a span of at most 80 KiB, or its pages");
 }
 
 static void test_batch(void)
@@ -294,6 +316,7 @@ int main(int argc, char **argv)
 	checked = !conf || !strstr(conf, "check:off");
 	test_alloc();
 	test_resize();
+	test_first_of_heap();
 	test_batch();
 	test_lookup_walk();
 	test_stats();

@@ -156,8 +156,12 @@ START_TEST(options)
 	opt.flags = 2;
 	errno = 0;
 	check(!ha_cache_create("flags", &opt) && errno == EINVAL);
-	opt.object_size = PTRDIFF_MAX + 1UL;
 	opt.flags = 0;
+	opt.reserved = 1;
+	errno = 0;
+	check(!ha_cache_create("reserved", &opt) && errno == EINVAL);
+	opt.reserved = 0;
+	opt.object_size = PTRDIFF_MAX + 1UL;
 	check(!ha_cache_create("size", &opt) && errno == EINVAL);
 	opt.object_size = PTRDIFF_MAX;
 	check(!ha_cache_create("size", &opt) && errno == ENOMEM);
