@@ -26,6 +26,8 @@
 #include "fake/early.h"
 
 #define NR_OBJECTS	120
+#define NR_SHIFTS	22
+#define SMALLER_SHIFTS	17
 #define MAX_CALLS	2000	/* more than the script makes */
 #define END		4096UL
 #define MAX_WRONG	8	/* words enough */
@@ -231,6 +233,12 @@ static void script(void)
 	}
 }
 
+/* All sizes up to 2 MiB once, and then smaller ones: there are many processes. */
+static size_t size_again(unsigned int i)
+{
+	return 1UL << (i < NR_SHIFTS ? i : i % SMALLER_SHIFTS);
+}
+
 /* With memory again: one of each kind, on all that went wrong before. */
 static void works_again(void)
 {
@@ -239,10 +247,10 @@ static void works_again(void)
 	for (unsigned int i = 0; i < NR_OBJECTS; i++) {
 		if (obj[i].p)
 			drop(&obj[i]);
-		step_alloc(&obj[i], i, 1UL << (i % 22));
+		step_alloc(&obj[i], i, size_again(i));
 	}
 	for (unsigned int i = 0; i < NR_OBJECTS; i++)
-		step_realloc(&obj[i], 1UL << ((i + 3) % 22));
+		step_realloc(&obj[i], size_again((i + 3) % NR_OBJECTS));
 	must(nr_null == 0);
 }
 
