@@ -97,7 +97,7 @@ static size_t stack_bytes = STACK_BYTES;	/* (c) from sysmon_init() on */
 static pthread_t thread;		/* whose start is said by started */
 static uint32_t started;		/* (a) 1: thread can be waited for */
 static uint32_t orphaned;		/* (a) 1: the main thread has ended */
-static sigset_t main_mask;		/* its mask, for the heir's exit() */
+static sigset_t start_mask;		/* of who started it, for the exit() of the heir */
 static pthread_key_t main_key;		/* (c) set in the main thread */
 static bool main_key_made;		/* (c) */
 static uint32_t stepping;		/* (a) 1: somebody is in a step */
@@ -289,7 +289,7 @@ static void *heir_thread(void *arg)
 	static const struct timespec look = { .tv_nsec = ALONE_MS * 1000000 };
 
 	sysmon_run(&look);
-	pthread_sigmask(SIG_SETMASK, &main_mask, NULL);
+	pthread_sigmask(SIG_SETMASK, &start_mask, NULL);
 	return NULL;
 }
 
@@ -315,12 +315,12 @@ static bool start_thread(pthread_attr_t *attr, void *(*run)(void *))
 
 	take_ordinary_policy(attr);
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &main_mask);
+	pthread_sigmask(SIG_SETMASK, &all, &start_mask);
 	/* its TLS is nothing of the site whose allocation came here: not sampled */
 	profile_thread.busy = true;
 	err = pthread_create(&thread, attr, run, NULL);
 	profile_thread.busy = busy;
-	pthread_sigmask(SIG_SETMASK, &main_mask, NULL);
+	pthread_sigmask(SIG_SETMASK, &start_mask, NULL);
 	pthread_attr_destroy(attr);
 	return err == 0;
 }

@@ -234,6 +234,45 @@ linked "static, stripped" -static -s
 linked "static PIE" -static-pie
 linked "unused sections dropped" -Wl,--gc-sections
 
+# A process goes on without its main thread, whose own files are empty by then.
+cat >"$tmp/orphan.c" <<-'C'
+	#include <pthread.h>
+	#include <stdlib.h>
+	#include <unistd.h>
+	static void *lives(void *arg)
+	{
+		for (;;)
+			pause();
+		return arg;
+	}
+	int main(void)
+	{
+		pthread_t t;
+		void *volatile kept = malloc(123456);
+		pthread_create(&t, NULL, lives, kept);
+		pthread_exit(NULL);
+	}
+C
+main_ended()
+{
+	for _ in $(seq 100); do
+		grep -q '^State:.*Z' "/proc/$1/status" && return
+		sleep 0.05
+	done
+	false
+}
+if cc -o "$tmp/orphan" "$tmp/orphan.c" -pthread 2>"$tmp/cc.log"; then
+	LD_PRELOAD=$same_layout "$tmp/orphan" &
+	orphan=$!
+	check "without its main thread: it has ended" main_ended $orphan
+	check "without its main thread: stat" "$ha" stat "$orphan"
+	check "without its main thread: walk" "$ha" walk "$orphan"
+	kill -9 $orphan
+	wait $orphan 2>/dev/null
+else
+	skip "without its main thread" "does not compile here"
+fi
+
 # The description lies across two steps of the search, wherever it is linked to.
 across()
 {

@@ -323,7 +323,7 @@ static void *volatile kept[100000];
 __attribute__((noinline, noclone)) void keep(void)
 {
 	for (int i = 0; i < 100000; i++)
-		kept[i] = malloc(1000);
+		kept[i] = malloc(4000);
 }
 int main(int argc, char **argv)
 {
@@ -362,7 +362,9 @@ if gcc -g -O2 -o "$tmp/rest" "$tmp/rest.c" 2>"$tmp/err"; then
 	check "and it says so" grep -q 'rests; the profile begins' "$tmp/err"
 	check "it works again" works
 	check "then it has begun" status 0 "$ha" prof "$rest"
-	check "with what it allocates" grep -qE ' (8[0-9]|9[0-9]|1[0-3][0-9])\.[0-9] MiB .* keep$' "$tmp/out"
+	# 391 MiB in some 780 samples; by chance they are 82 % of that or less once in millions of runs
+	keeps=' (3[2-9]|4[0-9]|5[0-5])[0-9]\.[0-9] MiB .* keep$'
+	check "with what it allocates" grep -qE "$keeps" "$tmp/out"
 	check "dump of it" status 0 "$ha" prof "$rest" dump -o "$tmp/rest.pb"
 	status 0 "$ha" prof "$rest" dump -o -
 	cp "$tmp/out" "$tmp/rest-out.pb"
@@ -380,7 +382,7 @@ if gcc -g -O2 -o "$tmp/rest" "$tmp/rest.c" 2>"$tmp/err"; then
 	fi
 	if command -v gcore >/dev/null && gcore -o "$tmp/core" "$rest" >"$tmp/err" 2>&1; then
 		check "a profile of a core file" status 0 "$ha" prof "$tmp/core.$rest"
-		check "has its stacks" grep -qE ' (8[0-9]|9[0-9]|1[0-3][0-9])\.[0-9] MiB .* keep$' "$tmp/out"
+		check "has its stacks" grep -qE "$keeps" "$tmp/out"
 		check "a core file takes no order" status 2 "$ha" prof "$tmp/core.$rest" start
 		rm -f "$tmp/core.$rest"
 	else

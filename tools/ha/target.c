@@ -14,6 +14,7 @@
  * which mount namespace it lives: no file is opened but those of /proc. Of several
  * the first is taken, the shared library before others.
  */
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -342,6 +343,30 @@ static bool proc_is_ours(void)
 	return n > 0 && parse_number(self, INT_MAX) == (unsigned long)getpid();
 }
 
+/* A thread of the process that has not ended; 0 and *w as it was: none. */
+static pid_t live_thread(pid_t pid, struct stat_words *w)
+{
+	struct stat_words of;
+	char path[32];
+	pid_t found = 0;
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	while (d && !found && (e = readdir(d))) {
+		pid_t tid = parse_number(e->d_name, INT_MAX);
+
+		if (!tid || !proc_state(tid, &of) || strchr("ZXx", of.state))
+			continue;
+		found = tid;
+		*w = of;
+	}
+	if (d)
+		closedir(d);
+	return found;
+}
+
 static int open_process(struct target *t, pid_t pid)
 {
 	struct stat_words w;
@@ -356,9 +381,12 @@ static int open_process(struct target *t, pid_t pid)
 			    "mount one", t->name);
 	if (!proc_state(pid, &w))
 		return fail("%s: no such process", t->name);
-	t->started = w.started;
+	/* a main thread that has ended before others has no memory to read */
 	if (strchr("ZXx", w.state))
+		t->pid = live_thread(pid, &w);
+	if (!t->pid)
 		return fail("%s: the process has ended", t->name);
+	t->started = w.started;
 	if (w.flags & PF_KTHREAD)
 		return fail("%s: is a thread of the kernel, which has no heap", t->name);
 	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
@@ -370,7 +398,7 @@ static int open_process(struct target *t, pid_t pid)
 		clean_text(t->command);
 		fclose(f);
 	}
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", t->pid);
 	t->mem = open(path, O_RDONLY | O_CLOEXEC);
 	if (!read_maps(t) || (t->mem < 0 && errno != ENOENT)) {
 		if (errno == EACCES || errno == EPERM)
