@@ -127,7 +127,10 @@ static void vm_count_call(void)
  */
 static bool vm_is_filtered(void)
 {
-	return prctl(PR_GET_SECCOMP) != 0;
+	int saved = errno, mode = prctl(PR_GET_SECCOMP);
+
+	errno = saved;
+	return mode != 0;
 }
 
 void vm_init(void)
