@@ -179,8 +179,6 @@ static int mheap_grow_by(struct mheap *h, size_t need, bool huge)
 
 	if (h->grow_end - h->grow_base < need) {
 		size = align_up(need, ARENA_SIZE);
-		if (need > ARENA_SIZE && !vm_may_have(need))
-			return -ENOMEM;
 		base = heap_arena_reserve(&size, h->nid, conf.numa);
 		if (!base)
 			return -ENOMEM;
@@ -304,6 +302,15 @@ static uintptr_t mheap_alloc_resident(struct mheap *h, size_t nr, size_t align)
 	return 0;
 }
 
+/*
+ * Reserved space is no promise: of what is larger than an arena the kernel is asked whether
+ * there is so much.  Not of what an alignment skips: nobody touches that.
+ */
+static bool mheap_may_have(size_t nr)
+{
+	return nr <= ARENA_PAGES || vm_may_have(nr << HA_PAGE_SHIFT);
+}
+
 static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 				   enum mheap_how how, size_t *nr_scav)
 {
@@ -319,7 +326,7 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 	if (!mheap_charge(h, nr))
 		return 0;
 	base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
-	if (!base && how == GROW && !mheap_grow(h, nr + align - 1))
+	if (!base && how == GROW && mheap_may_have(nr) && !mheap_grow(h, nr + align - 1))
 		base = page_alloc_alloc(&h->pages, nr, align, nr_scav);
 	if (base)
 		mheap_note_taken(h, *nr_scav);
