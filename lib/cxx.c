@@ -343,6 +343,7 @@ static bool standard(void)
 				return false;
 		WRITE_ONCE(fast.new_limit, MAX_SMALL_SIZE + 1);
 	}
+	/* who has an address reads both without order, as in window_add() */
 	if (unlikely(READ_ONCE(fast.delete_window) != READ_ONCE(arena_window)))
 		smp_store_release(&fast.delete_window, smp_load_acquire(&arena_window));
 	return true;

@@ -319,7 +319,9 @@ static uintptr_t mheap_alloc_pages(struct mheap *h, size_t nr, size_t align,
 	lock_assert_held(&h->lock);
 	if (how == RESIDENT) {
 		*nr_scav = 0;
-		return mheap_alloc_resident(h, nr, align);
+		base = mheap_alloc_resident(h, nr, align);
+		mheap_note_peak(h);
+		return base;
 	}
 	if (how == AT_HAND && mheap_at_hand(h) < nr)
 		return 0;
