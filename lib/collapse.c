@@ -33,6 +33,8 @@
 #define ABSENT_SHIFT	5
 /* Looks after which somebody held a page, and no block could be moved. */
 #define BUSY_MAX	8
+/* Blocks that it may call impossible before it is believed of all of them. */
+#define REFUSED_MAX	8
 
 static struct {
 	uint64_t looked_at;		/* ms */
@@ -41,6 +43,7 @@ static struct {
 	uint64_t busy_at;		/* the look after which a page was held */
 	unsigned int nr_busy;		/* such looks since one could be moved */
 	bool ready;			/* thp_init() is done */
+	unsigned int nr_refused;	/* blocks since one could be moved */
 	bool refused;			/* by the kernel, for good */
 } collapse;
 
@@ -123,6 +126,7 @@ static void block_move(uintptr_t base, size_t size)
 	err = vm_collapse((void *)base, size);
 	if (!err) {
 		collapse.nr_busy = 0;
+		collapse.nr_refused = 0;
 		thp_set_huge(base, size, true);
 		mheap_set_resident(arena_lookup(base)->nid, base, size);
 	}
@@ -131,7 +135,9 @@ static void block_move(uintptr_t base, size_t size)
 		block_set(base, size, 1);
 		collapse.due = true;
 	}
-	collapse.refused |= err == -EINVAL;
+	/* a kernel that cannot says so each time; one that can, of a block now and then */
+	if (err == -EINVAL && ++collapse.nr_refused == REFUSED_MAX)
+		collapse.refused = true;
 }
 
 /* False when the time was up before all blocks that begin in the arena were seen. */

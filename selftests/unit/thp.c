@@ -216,6 +216,33 @@ START_TEST(never)
 }
 END_TEST
 
+/* Not this one, says it of each: some are an accident, many mean that it cannot. */
+START_TEST(impossible)
+{
+	struct mspan *first, *second;
+	bool can;
+
+	heap_layers_init(&one);
+	fake_kernel("always [madvise] never", 2 * MIB);
+	thp_root = "/nowhere";
+	can = can_collapse();
+	large(64 * MIB, 0);
+	first = large(_i ? 48 * MIB : 16 * MIB, 5);
+	vm_collapse_fault = -EINVAL;
+	vm_fail_nth(1, true);
+	for (unsigned int i = 0; i < 15; i++)
+		look();
+	vm_fail_nth(0, false);
+	check(nr_huge(first) == 0 && collapse_wanted(COLLAPSE_FROM) == !_i);
+	second = large(16 * MIB, 6);
+	for (unsigned int i = 0; i < 15; i++)
+		look();
+	check(look() && all_bytes(first, 5) && all_bytes(second, 6));
+	if (can)
+		check(nr_huge(second) == (_i ? 0 : 4));
+}
+END_TEST
+
 /* A heap that grows by small spans is advised ahead, and not for long. */
 START_TEST(front)
 {
@@ -413,6 +440,7 @@ int main(void)
 	tcase_add_test(tc, refused);
 	tcase_add_loop_test(tc, again, 0, 2);
 	tcase_add_test(tc, never);
+	tcase_add_loop_test(tc, impossible, 0, 2);
 	tcase_add_test(tc, front);
 	tcase_add_test(tc, front_counts);
 	tcase_add_test(tc, trials);

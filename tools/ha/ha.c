@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,11 +215,25 @@ static int command(int argc, char **argv)
 	return usage();
 }
 
+/* Files are read through mappings, whose end is that of the file at the time of reading. */
+static void file_shrank(int sig)
+{
+	static const char text[] = "ha: a file became shorter while it was read\n";
+	ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)written;
+	_exit(EXIT_FAILED);
+}
+
 /* What could not be written is a failure, whichever command it was of. */
 int main(int argc, char **argv)
 {
-	int ret = command(argc, argv);
+	struct sigaction shrank = { .sa_handler = file_shrank };
+	int ret;
 
+	/* exec of `ha run` sets it back */
+	sigaction(SIGBUS, &shrank, NULL);
+	ret = command(argc, argv);
 	errno = 0;
 	if ((fflush(stdout) || ferror(stdout)) && !ret)
 		ret = fail("cannot write%s%s", errno ? ": " : "", errno ? strerror(errno) : "");

@@ -86,7 +86,7 @@ static void add_values(struct report *r)
 	struct profile *p = &r->p;
 	size_t old = p->nr_types, nr = old + 2 * NR_KINDS;
 	unsigned int shift = r->list.unit_shift;
-	int64_t half = shift ? 1LL << (shift - 1) : 0;
+	uint64_t half = shift ? 1ULL << (shift - 1) : 0;
 
 	p->types = realloc(p->types, nr * sizeof(*p->types));
 	p->units = realloc(p->units, nr * sizeof(*p->units));
@@ -111,14 +111,16 @@ static void add_values(struct report *r)
 		int64_t *v = p->samples[f->sample].value + old;
 		enum kind k = !lost ? KIND_REACHED : lost->indirect ? KIND_INDIRECT : KIND_LOST;
 
-		v[2 * k] += f->weight;
-		v[2 * k + 1] += (int64_t)((unsigned __int128)f->size * f->weight >> shift);
+		/* unsigned: what a damaged core says of weights may be anything */
+		v[2 * k] = (uint64_t)v[2 * k] + f->weight;
+		v[2 * k + 1] = (uint64_t)v[2 * k + 1] +
+			       (uint64_t)((unsigned __int128)f->size * f->weight >> shift);
 	}
 	for (size_t i = 0; i < p->nr_samples; i++)
 		for (int k = 0; k < NR_KINDS; k++) {
 			int64_t *v = p->samples[i].value + old + 2 * k;
 
-			*v = (*v + half) >> shift;
+			*v = (int64_t)((uint64_t)*v + half) >> shift;
 		}
 }
 
@@ -190,7 +192,7 @@ static void print_bare(struct report *r, size_t rows, FILE *f)
 
 static int64_t value_sum(const struct profile *p, int value)
 {
-	int64_t sum = 0;
+	uint64_t sum = 0;
 
 	for (size_t i = 0; i < p->nr_samples && value >= 0; i++)
 		sum += p->samples[i].value[value];
