@@ -42,91 +42,15 @@
 
 #include "inspect.h"
 #include "page_alloc.h"
+#include "page_alloc_tree.h"
 
-#define FANOUT_SHIFT		3
-#define FANOUT			(1U << FANOUT_SHIFT)
-#define LEAF_LEVEL		4
-#define REGION_SIZE		(1UL << PALLOC_REGION_SHIFT)
-#define REGION_CHUNKS		(1U << (PALLOC_REGION_SHIFT - CHUNK_SHIFT))
 #define ROOT_MAP_WORDS		(PALLOC_ROOT_ENTRIES / BITS_PER_WORD)
-#define ADDR_LIMIT		(1UL << VM_ADDR_BITS)
-
-static_assert(REGION_CHUNKS == 1U << (FANOUT_SHIFT * LEAF_LEVEL),
-	      "leaves of a region = fan-out to the number of levels");
-static_assert(PALLOC_REGION_SHIFT - HA_PAGE_SHIFT == PALLOC_SUM_BITS,
-	      "a region is the most that one summary can say");
 
 /*
  * Runs that miss the alignment before a roomy one is looked for: bounds the cost
  * of an aligned allocation among many holes that are just too short.
  */
 #define ALIGN_TRIES		32
-
-/*
- * Zero when new.  The alignments keep what one arena writes, in leaf[] as in
- * chunks[], inside one kernel page.
- */
-struct palloc_region {
-	uint64_t unscav[REGION_CHUNKS / BITS_PER_WORD];
-	palloc_sum level1[8];
-	palloc_sum level2[64];
-	palloc_sum level3[512];
-	palloc_sum leaf[REGION_CHUNKS] __aligned(128);
-	struct palloc_data chunks[REGION_CHUNKS] __aligned(4096);
-};
-
-static_assert(sizeof(struct palloc_data) == 128, "two cache lines a chunk");
-static_assert(offsetof(struct palloc_region, level1) % 64 == 0,
-	      "siblings are one cache line");
-
-static inline palloc_sum *level_sums(struct palloc_region *r, unsigned int level)
-{
-	static const uint16_t offset[LEAF_LEVEL + 1] = {
-		[1] = offsetof(struct palloc_region, level1),
-		[2] = offsetof(struct palloc_region, level2),
-		[3] = offsetof(struct palloc_region, level3),
-		[4] = offsetof(struct palloc_region, leaf),
-	};
-
-	return (palloc_sum *)((char *)r + offset[level]);
-}
-
-/* log2 of the pages that one summary of @level covers. */
-static inline unsigned int level_log_pages(unsigned int level)
-{
-	return PALLOC_SUM_BITS - FANOUT_SHIFT * level;
-}
-
-static inline unsigned int region_idx(uintptr_t addr)
-{
-	return addr >> PALLOC_REGION_SHIFT;
-}
-
-static inline unsigned int chunk_idx(uintptr_t addr)
-{
-	return addr >> CHUNK_SHIFT & (REGION_CHUNKS - 1);
-}
-
-static inline unsigned int page_idx(uintptr_t addr)
-{
-	return addr >> HA_PAGE_SHIFT & (CHUNK_PAGES - 1);
-}
-
-static inline uintptr_t region_base(unsigned int ri)
-{
-	return (uintptr_t)ri << PALLOC_REGION_SHIFT;
-}
-
-static inline uintptr_t sum_base(unsigned int ri, unsigned int level, unsigned int i)
-{
-	return region_base(ri) +
-	       ((uintptr_t)i << (level_log_pages(level) + HA_PAGE_SHIFT));
-}
-
-static inline palloc_sum *chunk_sum(struct palloc_region *r, unsigned int ci)
-{
-	return &r->leaf[ci];
-}
 
 static inline struct palloc_data *chunk_of(const struct page_alloc *pa, uintptr_t addr)
 {
@@ -828,124 +752,6 @@ uintptr_t page_alloc_take_unscav(struct page_alloc *pa, uintptr_t limit,
 		ri = root_prev(pa, ri - 1);
 	}
 	return 0;
-}
-
-/* What page_alloc_validate() has counted. */
-struct census {
-	size_t pages;
-	size_t free;
-	size_t scav;
-	uintptr_t first_free;
-};
-
-/* One chunk bit by bit: its summary, the rules of its bitmaps, the counts. */
-static bool validate_chunk(struct palloc_region *r, unsigned int ci, uintptr_t base,
-			   struct census *c)
-{
-	const struct palloc_data *d = &r->chunks[ci];
-	unsigned int i, run = 0, start = 0, max = 0, free = 0, unscav = 0;
-	palloc_sum want;
-
-	if (!chunk_sum(r, ci)->v && !d->alloc[0]) {
-		/* Not grown, as the rest must say: nothing was ever written. */
-		return palloc_bits_all_clear(d->alloc, 0, CHUNK_PAGES) &&
-		       palloc_bits_all_clear(d->scav, 0, CHUNK_PAGES);
-	}
-	for (i = 0; i < CHUNK_PAGES; i++) {
-		bool used = bitmap_test(d->alloc, i);
-		bool scav = bitmap_test(d->scav, i);
-
-		run = used ? 0 : run + 1;
-		if (run == i + 1)
-			start = run;
-		max = max_size(max, run);
-		if (used && scav)
-			return false;
-		free += !used;
-		unscav += !used && !scav;
-		c->scav += scav;
-	}
-	if (free && !c->first_free) {
-		for (i = 0; bitmap_test(d->alloc, i); i++)
-			;
-		c->first_free = base + i * HA_PAGE_SIZE;
-	}
-	c->pages += CHUNK_PAGES;
-	c->free += free;
-	want = palloc_sum_pack(start, max, run);
-	return chunk_sum(r, ci)->v == want.v &&
-	       (!unscav || bitmap_test(r->unscav, ci));
-}
-
-/* One summary against the eight below it, in a way of its own. */
-static bool validate_sum(palloc_sum s, const palloc_sum *below, unsigned int log_pages)
-{
-	size_t each = 1UL << log_pages, start = 0, max = 0, end = 0;
-	unsigned int i;
-
-	for (i = 0; i < FANOUT && palloc_sum_start(below[i]) == each; i++)
-		start += each;
-	if (i < FANOUT)
-		start += palloc_sum_start(below[i]);
-	for (i = FANOUT; i && palloc_sum_end(below[i - 1]) == each; i--)
-		end += each;
-	if (i)
-		end += palloc_sum_end(below[i - 1]);
-	for (i = 0; i < FANOUT; i++) {
-		size_t run = palloc_sum_end(below[i]);
-		unsigned int j;
-
-		/* The run that leaves @i upwards, through whole siblings. */
-		for (j = i + 1; j < FANOUT; j++) {
-			run += palloc_sum_start(below[j]);
-			if (palloc_sum_start(below[j]) != each)
-				break;
-		}
-		max = max_size(max, max_size(run, palloc_sum_max(below[i])));
-	}
-	return palloc_sum_start(s) == start && palloc_sum_max(s) == max &&
-	       palloc_sum_end(s) == end;
-}
-
-static bool validate_region(const struct page_alloc *pa, unsigned int ri,
-			    struct census *c)
-{
-	struct palloc_region *r = pa->regions[ri];
-	unsigned int level, i;
-
-	for (i = 0; i < REGION_CHUNKS; i++)
-		if (!validate_chunk(r, i, sum_base(ri, LEAF_LEVEL, i), c))
-			return false;
-	for (level = 1; level < LEAF_LEVEL; level++)
-		for (i = 0; i < 1U << (FANOUT_SHIFT * level); i++)
-			if (!validate_sum(level_sums(r, level)[i],
-					  &level_sums(r, level + 1)[i << FANOUT_SHIFT],
-					  level_log_pages(level + 1)))
-				return false;
-	return validate_sum(pa->root[ri], level_sums(r, 1), level_log_pages(1));
-}
-
-bool page_alloc_validate(const struct page_alloc *pa)
-{
-	struct census c = { 0 };
-	unsigned int ri;
-
-	for (ri = 0; ri < PALLOC_ROOT_ENTRIES; ri++) {
-		if (bitmap_test(pa->root_map, ri) != (pa->root[ri].v != 0))
-			return false;
-		if (!pa->regions[ri]) {
-			if (pa->root[ri].v)
-				return false;
-			continue;
-		}
-		if (!validate_region(pa, ri, &c))
-			return false;
-	}
-	if (c.first_free &&
-	    (c.first_free < pa->search_addr || c.first_free < pa->min_addr))
-		return false;
-	return c.pages == pa->nr_pages && c.free == pa->nr_free &&
-	       c.scav == pa->nr_scav && pa->min_addr <= pa->max_addr;
 }
 
 INSPECT_TABLE(page_alloc) = {

@@ -11,10 +11,6 @@
 
 struct palloc_region;
 
-/* One root entry covers 16 GiB. */
-#define PALLOC_REGION_SHIFT	34
-#define PALLOC_ROOT_ENTRIES	(1U << (VM_ADDR_BITS - PALLOC_REGION_SHIFT))
-
 /*
  * Where the tree takes its metadata: zeroed, page-aligned, address space that
  * becomes resident as it is touched.  NULL when there is none.

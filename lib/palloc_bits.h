@@ -21,6 +21,8 @@
 #define PALLOC_WORDS		(CHUNK_PAGES / 64)
 #define PALLOC_SUM_BITS		21
 #define PALLOC_MAX_PAGES	(1UL << PALLOC_SUM_BITS)
+/* That many are a region, 16 GiB: what one entry of the tree's root covers. */
+#define PALLOC_REGION_SHIFT	(PALLOC_SUM_BITS + HA_PAGE_SHIFT)
 
 struct palloc_data {
 	uint64_t alloc[PALLOC_WORDS];
