@@ -27,7 +27,7 @@ for ((i = 0; i < 5000; i++)); do
 done
 echo "list ${#list[@]} $(printf '%s\n' "${list[@]}" | sort -r | head -n 3 | tr '\n' '|')"
 
-for ((i = 0; i < 150; i++)); do
+for ((i = 0; i < 75; i++)); do
 	n=$( (echo "$i"; echo $((i * i))) | while read -r x; do echo $((x + 1)); done | tr '\n' ' ')
 	m=$(eval "echo \$(( $(seq -s + 1 $((i + 1))) ))")
 	[ $((i % 50)) -eq 0 ] && echo "pipe $i: $n $m"

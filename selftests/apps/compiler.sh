@@ -8,12 +8,12 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# Some 150 functions over structs, switches, loops and string tables.
+# Some 90 functions over structs, switches, loops and string tables.
 gen_c()
 {
 	awk 'BEGIN {
 		print "#include <stddef.h>\n#include <stdint.h>\n#include <stdio.h>\n#include <string.h>"
-		for (i = 0; i < 150; i++) {
+		for (i = 0; i < 90; i++) {
 			printf "struct s%d { uint64_t a, b[%d]; struct s%d *next; const char *name; double d; };\n", i, i % 13 + 1, i ? i - 1 : 0
 			printf "static const char *names%d[] = { \"alpha%d\", \"beta%d\", \"gamma%d\" };\n", i, i, i * 3, i * 7
 			printf "uint64_t f%d(struct s%d *s, unsigned int n)\n{\n\tuint64_t sum = %du;\n", i, i, i * 2654435761 % 65536

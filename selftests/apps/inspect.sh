@@ -526,66 +526,66 @@ if [ -n "$core" ]; then
 	core = open(sys.argv[1], "rb").read()
 	at = core.find(b"heaparena:inspe\0")
 	assert at > 0 and at % 8 == 0
-	def save(name, data):
-	    open(sys.argv[2] + "/" + name, "wb").write(data)
-	save("format", core[:at + 24] + struct.pack("<I", 99) + core[at + 28:])
-	# no arena yet: the word that arenas_nr is at
-	nr = core.find(b"arenas_nr\0", at - 65536)
-	addr = struct.unpack_from("<Q", core, nr + 56)[0]
-	off, n, = struct.unpack_from("<Q", core, 32)[0], struct.unpack_from("<H", core, 56)[0]
-	for i in range(n):
-	    kind, _, o, v, _, size = struct.unpack_from("<IIQQQQ", core, off + 56 * i)
-	    if kind == 1 and v <= addr < v + size:
-	        o += addr - v
-	        save("unused", core[:o] + bytes(8) + core[o + 8:])
-	# the first arena a second time: addresses are found as above
+	c = bytearray(core)
+	zeroes = bytes(1 << 16)
+	# With those changes, which are undone; zeroes are left out, as they are of the core.
+	def save(name, changes, size=len(core)):
+	    for p, data in changes:
+	        c[p:p + len(data)] = data
+	    with open(sys.argv[2] + "/" + name, "wb") as f:
+	        for p in range(0, size, len(zeroes)):
+	            part = c[p:min(p + len(zeroes), size)]
+	            if part != zeroes:
+	                f.seek(p)
+	                f.write(part)
+	        f.truncate(size)
+	    for p, data in changes:
+	        c[p:p + len(data)] = core[p:p + len(data)]
+	def word(value):
+	    return struct.pack("<Q", value)
+	def word_at(p):
+	    return struct.unpack_from("<Q", core, p)[0]
+	off, n = word_at(32), struct.unpack_from("<H", core, 56)[0]
+	segments = [struct.unpack_from("<IIQQQQ", core, off + 56 * i) for i in range(n)]
+	# where an address is in the file; what the description says of a name
 	def place(addr):
-	    for i in range(n):
-	        kind, _, o, v, _, size = struct.unpack_from("<IIQQQQ", core, off + 56 * i)
+	    for kind, _, o, v, _, size in segments:
 	        if kind == 1 and v <= addr < v + size:
 	            return o + addr - v
-	walk = core.find(b"arenas_walk\0", at - 65536)
-	block = struct.unpack_from("<Q", core, place(struct.unpack_from("<Q", core, walk + 56)[0]))[0]
-	first = place(struct.unpack_from("<Q", core, place(block))[0])
-	c = bytearray(core)
-	c[first + 8:first + 16] = c[first:first + 8]
-	o = place(addr)
-	c[o:o + 8] = struct.pack("<Q", 2)
-	save("twice", c)
-	# the newest stack of the profile has none but itself behind it
 	def value(name):
-	    return struct.unpack_from("<Q", core, core.find(name + b"\0", at - 65536) + 56)[0]
-	newest = struct.unpack_from("<Q", core, place(value(b"stacks_newest")))[0]
-	o = place(newest + value(b"profile_stack.older"))
-	save("ring", core[:o] + struct.pack("<Q", newest) + core[o + 8:])
-	save("half", core[:len(core) // 2])
-	save("head", core[:5000])
+	    return word_at(core.find(name + b"\0", at - 65536) + 56)
+	save("format", [(at + 24, struct.pack("<I", 99))])
+	# no arena yet; the first one a second time
+	nr = place(value(b"arenas_nr"))
+	save("unused", [(nr, word(0))])
+	first = place(word_at(place(word_at(place(value(b"arenas_walk"))))))
+	save("twice", [(first + 8, core[first:first + 8]), (nr, word(2))])
+	# the newest stack of the profile has none but itself behind it
+	newest = word_at(place(value(b"stacks_newest")))
+	save("ring", [(place(newest + value(b"profile_stack.older")), word(newest))])
+	save("half", [], len(core) // 2)
+	save("head", [], 5000)
 	# The description: any byte of it and its tables. What it leads to: words all over.
+	def anywhere(r):
+	    return r.randrange(0, len(core) - 8) & ~7
 	for seed in range(8):
 	    r = random.Random(seed)
-	    c = bytearray(core)
 	    if seed % 2:
-	        for i in range(6):
-	            c[at + r.randrange(28, 9000)] = r.randrange(256)
+	        changes = [(at + r.randrange(28, 9000), bytes([r.randrange(256)])) for i in range(6)]
 	    else:
-	        for i in range(8000):
-	            p = r.randrange(0, len(c) - 8) & ~7
-	            c[p:p + 8] = struct.pack("<Q", r.choice((0, 1, 2**64 - 1, 2**63, r.getrandbits(64),
-	                struct.unpack_from("<Q", core, r.randrange(0, len(c) - 8) & ~7)[0])))
-	    save("damaged%d" % seed, c)
+	        changes = [(anywhere(r), word(r.choice((0, 1, 2**64 - 1, 2**63, r.getrandbits(64),
+	            word_at(anywhere(r)))))) for i in range(8000)]
+	    save("damaged%d" % seed, changes)
 	# Much of the metadata and the program's data, and none of its objects: lengths too.
 	words = []
-	for i in range(n):
-	    kind, flags, o, _, _, size = struct.unpack_from("<IIQQQQ", core, off + 56 * i)
+	for kind, flags, o, _, _, size in segments:
 	    if kind == 1 and flags & 2 and size < 4 << 20:
 	        words += [p for p in range(o, o + size - 7, 8) if core[p:p + 8] != bytes(8)]
 	for seed in range(8, 12):
 	    r = random.Random(seed)
-	    c = bytearray(core)
-	    for p in r.sample(words, min(2000, len(words) // 8)):
-	        c[p:p + 8] = struct.pack("<Q", r.choice((0, 1, 2**64 - 1, 2**63, r.getrandbits(64),
-	            r.getrandbits(40), struct.unpack_from("<Q", core, r.choice(words))[0])))
-	    save("damaged%d" % seed, c)
+	    save("damaged%d" % seed, [(p, word(r.choice((0, 1, 2**64 - 1, 2**63, r.getrandbits(64),
+	        r.getrandbits(40), word_at(r.choice(words)))))) for p in r.sample(words,
+	        min(2000, len(words) // 8))])
 	PY
 	check "another format" refused 1 "format 99, and this command reads 2" \
 		"$ha" stat "$tmp/format"

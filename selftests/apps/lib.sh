@@ -21,6 +21,8 @@ set -u
 shopt -s nullglob
 export LC_ALL=C TZ=UTC
 unset LD_PRELOAD
+# The distribution's programs: what stands in front of them may be a script for each.
+PATH=/usr/bin:/bin:$PATH
 
 if [ ! -r "${HA_LIB:-}" ]; then
 	echo "1..1"

@@ -7,6 +7,9 @@
  *
  * The waiting is done by system calls alone.
  */
+#include <sys/mman.h>
+#include <sys/wait.h>
+
 #include "../conform/conform.h"
 
 #define MIB	(1ul << 20)
@@ -70,7 +73,13 @@ static int child(const char *mode)
 	return 0;
 }
 
-static bool run(const char *conf, long *small, long *huge, long *sparse)
+/* Of one run, in memory that both processes have. */
+struct sizes {
+	bool ok;
+	long small, huge, sparse;
+};
+
+static void run(const char *conf, struct sizes *s)
 {
 	static struct run_result r;
 	const char *old = getenv("HEAPARENA_CONF");
@@ -83,27 +92,51 @@ static bool run(const char *conf, long *small, long *huge, long *sparse)
 		tap_bail("fork");
 	if (!run_ok(&r)) {
 		run_diag(&r);
-		return false;
+		return;
 	}
 	diag("%s: small, huge, sparse KiB: %s", conf, r.out);
-	return sscanf(r.out, "%ld %ld %ld", small, huge, sparse) == 3;
+	s->ok = sscanf(r.out, "%ld %ld %ld", &s->small, &s->huge, &s->sparse) == 3;
+}
+
+/* Both at once: they wait more than they work. */
+static void run_both(struct sizes *off, struct sizes *automatic)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		tap_bail("fork");
+	if (!pid) {
+		run("thp:off", off);
+		fflush(stdout);
+		_exit(0);
+	}
+	run("thp:auto", automatic);
+	off->ok &= waitpid(pid, &status, 0) == pid && status == 0;
 }
 
 int main(int argc, char **argv)
 {
 	const char *mode = child_mode(argc, argv);
-	long small[2] = { 0 }, huge[2] = { 0 }, sparse[2] = { 0 };
+	struct sizes *off, *automatic;
 
 	if (mode)
 		return child(mode);
 	tap_init(argc, argv);
 	if (TAP_TSAN || tap_emulated() || !can_run_self())
 		tap_skip_all("resident memory is not ours alone");
-	ok(run("thp:off", &small[0], &huge[0], &sparse[0]), "works with thp:off");
-	ok(run("thp:auto", &small[1], &huge[1], &sparse[1]), "works with thp:auto");
-	ok(small[1] <= 4 * 1024 && small[1] <= small[0] + 1024,
-	   "1 MiB takes %ld KiB, %ld without huge pages", small[1], small[0]);
-	ok(sparse[1] <= sparse[0] + sparse[0] / 8 + 8 * 1024,
-	   "sparse: %ld KiB, %ld without huge pages", sparse[1], sparse[0]);
+	off = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (off == MAP_FAILED)
+		tap_bail("mmap");
+	automatic = off + 1;
+	run_both(off, automatic);
+	ok(off->ok, "works with thp:off");
+	ok(automatic->ok, "works with thp:auto");
+	ok(automatic->small <= 4 * 1024 && automatic->small <= off->small + 1024,
+	   "1 MiB takes %ld KiB, %ld without huge pages", automatic->small, off->small);
+	ok(automatic->sparse <= off->sparse + off->sparse / 8 + 8 * 1024,
+	   "sparse: %ld KiB, %ld without huge pages", automatic->sparse, off->sparse);
 	return tap_done();
 }

@@ -8,6 +8,8 @@
  *	        the fault is lifted: all of it works
  *	        everything is freed and returned: nothing is left
  *
+ * With HA_EACH=K it is one N in K, from another one each run.
+ *
  * A call that fails does so with NULL and ENOMEM, and changes nothing: objects
  * keep their contents, the heap walks clean, and what was lost for want of memory
  * is not lost for good.
@@ -323,10 +325,13 @@ static enum outcome run(const struct heap_mode *mode, long n, bool sticky)
 START_TEST(each_call)
 {
 	const struct heap_mode *mode = &modes[_i];
+	const char *env = getenv("HA_EACH");
+	long n, end = 0, each = env ? max_size(strtoul(env, NULL, 10), 1) : 1;
+	struct unit_rand r = unit_rand(_i);
 	unsigned int wrong = 0;
-	long n, end = 0;
 
-	for (n = 1; n < MAX_CALLS && !end && wrong < MAX_WRONG; n++) {
+	for (n = 1 + rand_below(&r, each); n < MAX_CALLS && !end && wrong < MAX_WRONG;
+	     n += each) {
 		enum outcome once = run(mode, n, false);
 
 		wrong += once == OUT_WRONG;

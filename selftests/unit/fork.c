@@ -175,7 +175,7 @@ START_TEST(under_load)
 	heap_up(&heap_modes[_i]);
 	keep(&r);
 	start(t, NR_THREADS);
-	for (unsigned int i = 0; i < 60; i++) {
+	for (unsigned int i = 0; i < unit_storm(60); i++) {
 		pid_t pid;
 
 		/* all of them are back at work */
@@ -290,7 +290,7 @@ END_TEST
 /* fork from several threads at once. */
 static void *fork_thread(void *arg)
 {
-	for (unsigned int i = 0; i < 15; i++) {
+	for (unsigned int i = 0; i < unit_storm(15); i++) {
 		pid_t pid = fork();
 
 		if (!pid) {

@@ -344,7 +344,7 @@ START_TEST(going)
 
 	heap_layers_init(&one);
 	check(!pthread_create(&t, NULL, give_back, &stop));
-	for (unsigned int round = 0; round < 3000; round++) {
+	for (unsigned int round = 0; round < unit_storm(3000); round++) {
 		s = mheap_alloc_large(0, 300, 1, &zeroed);
 		check(s);
 		for (size_t i = 0; i < 300; i++)

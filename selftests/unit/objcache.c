@@ -243,7 +243,7 @@ START_TEST(threads_and_forks)
 	shared = create(64, 64);
 	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++)
 		check(!pthread_create(&t[i], NULL, use_cache, NULL));
-	for (unsigned int i = 0; i < 50; i++) {
+	for (unsigned int i = 0; i < unit_storm(50); i++) {
 		pid_t pid = fork();
 		int status;
 

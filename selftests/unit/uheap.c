@@ -423,7 +423,7 @@ START_TEST(fork_in_use)
 	kept = ha_heap_alloc(h, 5000, 0, 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(t); i++)
 		check(!pthread_create(&t[i], NULL, use_heap, h));
-	for (unsigned int i = 0; i < 100; i++) {
+	for (unsigned int i = 0; i < unit_storm(100); i++) {
 		pid_t pid = fork();
 		int status;
 
