@@ -21,6 +21,8 @@
 
 #include <util/compiler.h>
 
+#include "page.h"
+
 /* Emulated and sanitized runs are twenty times slower than plain ones. */
 #define UNIT_TIMEOUT		240
 
@@ -101,6 +103,15 @@ static inline __maybe_unused void unit_skip(const char *name, const char *why)
 		abort();
 	unit_skips[unit_nr_skips].name = name;
 	unit_skips[unit_nr_skips++].why = why;
+}
+
+/* For a test of what goes back page by page of the heap, which larger kernel pages do not. */
+static inline __maybe_unused bool unit_small_pages(const char *name)
+{
+	if ((size_t)sysconf(_SC_PAGESIZE) <= HA_PAGE_SIZE)
+		return true;
+	unit_skip(name, "kernel pages are larger than those of the heap");
+	return false;
 }
 
 /* What Check wrote, its plan replaced by one that counts the skips as well. */

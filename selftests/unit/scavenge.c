@@ -428,8 +428,6 @@ START_TEST(close_to_limit)
 	unsigned int nid = 0;
 
 	heap_layers_init(&one);
-	if (vm_page_size > HA_PAGE_SIZE)
-		return;
 	for (unsigned int n = 0; n < 4000; n += got) {
 		got = mcentral_alloc(&nid, 20, 0, slots + n, min_size(64, 4000 - n));
 		check(got);
@@ -547,7 +545,8 @@ int main(void)
 	tcase_add_test(tc, metadata);
 	tcase_add_test(tc, batches);
 	tcase_add_test(tc, everything_at_once);
-	tcase_add_loop_test(tc, close_to_limit, 0, 2);
+	if (unit_small_pages("close_to_limit"))
+		tcase_add_loop_test(tc, close_to_limit, 0, 2);
 	tcase_add_test(tc, refused);
 	tcase_add_test(tc, stuck);
 	tcase_add_test(tc, pool);

@@ -69,8 +69,6 @@ START_TEST(drops)
 	span_drop_init(&d, true);
 	for (unsigned int i = 0; i < NR_SPANS; i++)
 		make(i, 1 + rand_below(&r, FIRST_MEDIUM_CLASS - 1), &r);
-	if (vm_page_size > HA_PAGE_SIZE)
-		return;
 	vm_fail_nth(1, true);
 	for (unsigned int i = 0; i < NR_SPANS; i++)
 		span_drop_add(&d, span[i]);
@@ -101,7 +99,8 @@ int main(void)
 
 	unit_seed();
 	tcase_set_timeout(tc, UNIT_TIMEOUT);
-	tcase_add_loop_test(tc, drops, 0, 4);
+	if (unit_small_pages("drops"))
+		tcase_add_loop_test(tc, drops, 0, 4);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }

@@ -306,8 +306,6 @@ START_TEST(front_counts)
 	struct mheap *h = &mheaps[0];
 	unsigned int n = 0;
 
-	if (vm_page_size > HA_PAGE_SIZE)
-		return;
 	heap_layers_init(&one);
 	fake_kernel("always [madvise] never", 2 * MIB);
 	thp_clock = fake_clock;
@@ -398,8 +396,6 @@ START_TEST(sparse)
 	struct span_drop d;
 
 	heap_layers_init(&one);
-	if (vm_page_size > HA_PAGE_SIZE)
-		return;
 	for (unsigned int i = 0; i < ARRAY_SIZE(span); i++) {
 		span[i] = mheap_alloc_span(0, 20, 0);
 		mspan_alloc(span[i], slots[i], span[i]->nelems);
@@ -442,9 +438,11 @@ int main(void)
 	tcase_add_test(tc, never);
 	tcase_add_loop_test(tc, impossible, 0, 2);
 	tcase_add_test(tc, front);
-	tcase_add_test(tc, front_counts);
+	if (unit_small_pages("front_counts"))
+		tcase_add_test(tc, front_counts);
 	tcase_add_test(tc, trials);
-	tcase_add_test(tc, sparse);
+	if (unit_small_pages("sparse"))
+		tcase_add_test(tc, sparse);
 	suite_add_tcase(s, tc);
 	return unit_run(s);
 }
