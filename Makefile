@@ -129,7 +129,9 @@ endif
 # ---- rules ------------------------------------------------------------------
 
 Q	:= $(if $(filter 1,$(V)),,@)
-say	 = @mkdir -p $(@D)$(if $(Q),; printf '  %-7s %s\n' $(1) $(or $(2),$(@:$(O)/%=%)))
+# By make itself, as it reads the recipe: programs for this take longer than some objects.
+say	 = $(if $(made-$(@D)),,$(shell mkdir -p $(@D))$(eval made-$(@D) := y))$(if $(Q),$(info \
+	   $()  $(1)	$(or $(2),$(@:$(O)/%=%))))
 cflags	 = $(cppflags) $(1) $(CFLAGS_$(@F))
 
 kinds	:= unit stress conform rseq numa abort apps golden
@@ -153,8 +155,8 @@ $(eval $(call compile,c,S,AS,$(libcc)))
 $(eval $(call compile,t,c,CC[T],$(testcc)))
 $(eval $(call compile,t,S,AS[T],$(testcc)))
 $(eval $(call compile,u,c,CC[U],$(CC) -std=gnu11 $$(call cflags,$$(userflags))))
-$(eval $(call compile,u,cc,CXX[U],$(CXX) -std=gnu++17 $$(call cflags,$$(userflags))))
-$(eval $(call compile,h,c,HOSTCC,$(HOSTCC) $$(call cflags,$$(hostflags))))
+$(eval $(call compile,u,cc,CXX,$(CXX) -std=gnu++17 $$(call cflags,$$(userflags))))
+$(eval $(call compile,h,c,CC[H],$(HOSTCC) $$(call cflags,$$(hostflags))))
 
 $(O)/libheaparena.so.1: $(core) $(shareds) lib/heaparena.map $(kbuilds)
 	$(call say,LD)
