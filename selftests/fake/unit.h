@@ -4,7 +4,7 @@
  * enough for inner loops, skips, and the end of main().
  *
  *   HA_SEED=N    repeat the run that printed "# HA_SEED=N"
- *   HA_SECONDS=N what a stress program has instead of 2: unit_storm()
+ *   HA_SECONDS=1 a short run: unit_storm()
  *
  * unit_seed() comes first in main(), before Check forks: every test then draws
  * from a generator of its own, seeded by the run's seed and the test's number,
@@ -72,13 +72,12 @@ static inline uint64_t rand_log(struct unit_rand *r, unsigned int max_shift)
 	return (1ULL << shift) + rand_below(r, 1ULL << shift);
 }
 
-/* As often is something repeated whose outcome is the scheduler's, of @n times. */
+/* So often is repeated what the scheduler decides: @n times, half of them in a short run. */
 static inline __maybe_unused unsigned int unit_storm(unsigned int n)
 {
 	const char *env = getenv("HA_SECONDS");
-	unsigned long seconds = env ? strtoul(env, NULL, 10) : 0;
 
-	return seconds ? (n * seconds + 1) / 2 : n;
+	return env && strtod(env, NULL) < 2 ? (n + 1) / 2 : n;
 }
 
 /* ck_assert() writes to a file each time; this does so on failure only. */

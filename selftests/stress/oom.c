@@ -81,7 +81,7 @@ static int rounds(size_t size)
 	unsigned long first = 0;
 
 	limit(ROOM);
-	for (int i = 0; i < 1 + 2 * tap_opts.seconds; i++) {
+	for (int i = 0; i < (tap_opts.seconds < 2 ? 3 : 5); i++) {
 		unsigned long n = fill(&list, size, SIZE_MAX);
 
 		if (!n || n * size < ROOM / 4)
